@@ -1,0 +1,70 @@
+# `make demo` and `make test` work in a fresh clone that has Python >= 3.11.
+
+QT ?= pyside6
+ARGS ?=
+PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 python; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; \
+	done)
+
+ifeq ($(filter $(QT),pyside6 pyqt6),)
+$(error QT=$(QT): expected pyside6 or pyqt6)
+endif
+
+# One environment per Qt binding, so that the two never mix.
+VENV := $(if $(filter pyside6,$(QT)),.venv,.venv-$(QT))
+BIN := $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
+INSTALLED := $(VENV)/installed
+WITH_DISPLAY := $(BIN)/python scripts/with_display.py
+# The stubs of the two bindings contradict each other: the docks follow PySide6's.
+MYPY_ARGS := $(if $(filter pyqt6,$(QT)),--exclude src/careamist/gui --follow-imports silent)
+
+export QT_API := $(QT)
+export PYTEST_QT_API := $(QT)
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check dist format clean screen virtual-screen
+.NOTPARALLEL:
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+	@echo "  QT=pyside6|pyqt6 chooses the Qt binding, ARGS='...' is handed to pytest or the demo."
+
+demo: screen $(INSTALLED) ## open napari with noisy cells and restore them
+	$(WITH_DISPLAY) $(BIN)/python -m careamist demo $(ARGS)
+
+test: virtual-screen check ## run the checks, then every test
+	$(WITH_DISPLAY) --virtual $(BIN)/python -m pytest $(ARGS)
+
+check: $(INSTALLED) ## style, types, import contracts and the napari manifest
+	$(BIN)/python -m ruff check
+	$(BIN)/python -m ruff format --check
+	$(BIN)/python -m mypy $(MYPY_ARGS)
+	$(BIN)/lint-imports
+	$(BIN)/python -m npe2 validate src/careamist/napari.yaml
+
+dist: virtual-screen $(INSTALLED) ## build sdist and wheel, try the wheel in a clean environment
+	rm -rf dist
+	$(BIN)/python -m build
+	PYTHON=$(BIN)/python QT=$(QT) scripts/check_dist.sh
+
+format: $(INSTALLED) ## let ruff rewrite the code
+	$(BIN)/python -m ruff check --fix
+	$(BIN)/python -m ruff format
+
+clean: ## remove environments, build products and caches
+	rm -rf .venv .venv-pyqt6 dist demo .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+screen:
+	@PYTHON=$(PYTHON) scripts/setup_system.sh $(if $(DISPLAY)$(WAYLAND_DISPLAY),,--virtual)
+
+virtual-screen:
+	@PYTHON=$(PYTHON) scripts/setup_system.sh --virtual
+
+# The stamp is written last: an install that was broken off is taken up again.
+$(INSTALLED): pyproject.toml constraints.txt
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed and was not found." >&2; exit 1; }
+	@echo "Installing into $(VENV): minutes the first time."
+	@$(BIN)/python -c '' 2>/dev/null || $(PYTHON) -m venv --clear $(VENV)
+	$(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt -e '.[test,dev]' 'napari[$(QT)]>=0.9'
+	@touch $@

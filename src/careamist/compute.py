@@ -1,0 +1,109 @@
+"""The machine: devices, threads, and the interrupt key."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from careamist.errors import SettingsError
+
+if TYPE_CHECKING:
+    import torch
+
+
+def resolve_device(name: str) -> torch.device:
+    """Return the device of a name; ``"auto"`` is the first GPU, else the CPU.
+
+    Raises
+    ------
+    SettingsError
+        If this machine has no such device.
+    """
+    import torch
+
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda", 0)
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    there = _device_names()
+    if name not in there and not (name == "cuda" and "cuda:0" in there):
+        raise SettingsError(
+            f"device='{name}' was asked for, but this machine has {', '.join(there)}.",
+            "Choose one of them, or 'auto'.",
+        )
+    return torch.device(name)
+
+
+def describe_device(device: torch.device) -> str:
+    """Return a device as a person would name it."""
+    import torch
+
+    if device.type == "cuda":
+        return f"{device} ({torch.cuda.get_device_name(device)})"
+    threads = torch.get_num_threads()
+    cpu = f"CPU, {threads} thread{'s' if threads > 1 else ''}"
+    return {"cpu": cpu, "mps": "Apple GPU"}[device.type]
+
+
+def list_devices() -> list[tuple[str, str]]:
+    """Return (name, description) of every device, ``auto`` first."""
+    import torch
+
+    devices = [("auto", f"Automatic: {describe_device(resolve_device('auto'))}")]
+    devices.append(("cpu", describe_device(torch.device("cpu"))))
+    for index in range(torch.cuda.device_count()):
+        free, _ = torch.cuda.mem_get_info(index)
+        name = torch.cuda.get_device_name(index)
+        devices.append((f"cuda:{index}", f"{name}, {free / 2**30:.1f} GB free"))
+    if torch.backends.mps.is_available():
+        devices.append(("mps", describe_device(torch.device("mps"))))
+    return devices
+
+
+def _device_names() -> list[str]:
+    import torch
+
+    names = ["cpu", *(f"cuda:{index}" for index in range(torch.cuda.device_count()))]
+    return [*names, "mps"] if torch.backends.mps.is_available() else names
+
+
+@contextmanager
+def cpu_threads(count: int | None) -> Iterator[None]:
+    """Compute with `count` CPU threads while this is entered; None changes nothing."""
+    if count is None:
+        yield
+        return
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@contextmanager
+def interrupt_stops(stop: Callable[[], None]) -> Iterator[None]:
+    """Let the interrupt key (Ctrl-C) ask for a stop, which keeps the model; twice, it interrupts.
+
+    Only the main thread gets signals; a handler of somebody else's is left alone.
+    """
+    before = signal.getsignal(signal.SIGINT)
+    in_main = threading.current_thread() is threading.main_thread()
+    if not in_main or before is not signal.default_int_handler:
+        yield
+        return
+
+    def handle(number: int, frame: Any) -> None:
+        signal.signal(number, before)
+        stop()
+
+    signal.signal(signal.SIGINT, handle)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)

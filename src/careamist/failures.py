@@ -1,0 +1,24 @@
+"""Any exception as what went wrong and what to do about it, for a person."""
+
+from __future__ import annotations
+
+from pydantic import ValidationError
+
+from careamist.config.configuration import explain
+from careamist.errors import CareamistError
+
+_SMALLER = "Use a smaller batch, patch or tile."
+
+
+def explain_failure(error: BaseException) -> tuple[str, str]:
+    """Return (message, hint); the hint may be empty."""
+    if isinstance(error, CareamistError):
+        return error.message, error.hint
+    if isinstance(error, ValidationError):
+        return explain(error), "Correct the settings."
+    text = str(error).strip().split("\n")[0]
+    if isinstance(error, MemoryError):
+        return "The computer ran out of memory.", _SMALLER
+    if "out of memory" in text.lower():  # torch.OutOfMemoryError and its relatives
+        return "The device ran out of memory.", _SMALLER
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__, ""

@@ -1,0 +1,152 @@
+"""What the docks have in common: a page that scrolls, a footer that stays, a run to follow."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from qtpy.compat import isalive
+from qtpy.QtCore import QSize, Qt
+from qtpy.QtWidgets import (
+    QFrame,
+    QPushButton,
+    QScrollArea,
+    QSizePolicy,
+    QStackedWidget,
+    QVBoxLayout,
+    QWidget,
+)
+
+from careamist.gui.icons import icon
+from careamist.gui.jobs import Jobs, State, jobs_of
+from careamist.gui.message import MessageBox
+from careamist.gui.progress import RunFooter
+from careamist.gui.theme import Palette, follow, style
+
+if TYPE_CHECKING:
+    from careamist.events import Event, RunFailed, RunKind
+
+MARGIN, WIDTH = 10, 350
+
+
+class Panel(QWidget):  # type: ignore[misc, unused-ignore]
+    """A dock: a form page and a run page above a footer; a function of the state of the jobs.
+
+    Subclasses fill `form` and `page`, and say what each state shows in `_show`.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer
+        The viewer the dock belongs to.
+    kind : {"train", "predict"}
+        The runs that the dock follows.
+    """
+
+    def __init__(self, viewer: Any, kind: RunKind) -> None:
+        super().__init__()
+        self.viewer, self.kind = viewer, kind
+        self.jobs: Jobs = jobs_of(viewer)
+        self.setMinimumWidth(260)
+        # napari would push a panel that does not grow up to the top
+        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Expanding)
+        self.form, self._form_page = _page()
+        self.page, self._run_page = _page()
+        self.message = MessageBox(self)
+        self.form.addWidget(self.message)
+        self.pages = QStackedWidget(self)
+        self.pages.addWidget(self._form_page)
+        self.pages.addWidget(self._run_page)
+        self.footer = RunFooter(self)
+        lines = QVBoxLayout(self)
+        lines.setContentsMargins(MARGIN, 8, MARGIN, 0)
+        lines.setSpacing(0)
+        lines.addWidget(self.pages, 1)
+        lines.addWidget(separator(self))
+        lines.addWidget(self.footer)
+        self.cancel_button = self.button("&Cancel", self.cancel, "stop")
+        self.cancel_button.setToolTip("Stop now. What is done so far is kept.")
+        style(self, viewer)
+        self.jobs.told.connect(self._on_event)
+        self.jobs.stateChanged.connect(self._on_state)
+
+    def sizeHint(self) -> QSize:
+        """Return the size the docks are designed at."""
+        return QSize(WIDTH, 600)
+
+    def button(self, text: str, act: Any, sign: str = "", *, primary: bool = False) -> QPushButton:
+        """Return a button for the footer."""
+        button = QPushButton(text, self)
+        button.setProperty("role", "primary" if primary else "footer")
+        button.setAccessibleName(text.replace("&", ""))
+        button.clicked.connect(lambda: act())
+        button.hide()
+        if sign:
+            follow(button, lambda colors: _set_icon(button, sign, colors))
+        return button
+
+    def cancel(self) -> None:
+        """Stop the run; what is done is kept."""
+        self.jobs.stop()
+
+    @property
+    def state(self) -> State:
+        """Where the run of this dock stands."""
+        return self.jobs.state(self.kind)
+
+    def attach(self) -> None:
+        """Take up the run that is under way, as when the dock was closed and opened again."""
+        record = self.jobs.record(self.kind)
+        for event in record.events if record is not None else ():
+            self._follow(event)
+        self._on_state()
+
+    def showPage(self, *, running: bool) -> None:
+        """Show the run page, or the form."""
+        self.pages.setCurrentWidget(self._run_page if running else self._form_page)
+
+    def showFailure(self, event: RunFailed) -> None:
+        """Say in the form, once, what went wrong and what to do."""
+        self.message.show_message("error", event.message, event.hint)
+
+    def refresh(self) -> None:
+        """Show the state of the jobs."""
+        self._on_state()
+
+    def _on_event(self, event: Event) -> None:
+        if isalive(self) and self.jobs.current is self.jobs.record(self.kind):
+            self._follow(event)
+
+    def _on_state(self) -> None:
+        if isalive(self):
+            self._show()
+
+    def _follow(self, event: Event) -> None:
+        raise NotImplementedError
+
+    def _show(self) -> None:
+        raise NotImplementedError
+
+
+def separator(parent: QWidget) -> QFrame:
+    """Return a thin line."""
+    line = QFrame(parent)
+    line.setProperty("role", "line")
+    return line
+
+
+def _page() -> tuple[QVBoxLayout, QScrollArea]:
+    area = QScrollArea()
+    area.setFrameShape(QFrame.Shape.NoFrame)
+    area.setWidgetResizable(True)
+    area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+    area.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Expanding)
+    content = QWidget()
+    content.setProperty("clear", True)
+    lines = QVBoxLayout(content)
+    lines.setContentsMargins(0, 0, 0, 8)
+    lines.setSpacing(8)
+    area.setWidget(content)
+    return lines, area
+
+
+def _set_icon(button: QPushButton, sign: str, colors: Palette) -> None:
+    button.setIcon(icon(sign, colors))

@@ -1,0 +1,110 @@
+"""Checkpoints: tensors and JSON types only, so that they load with ``weights_only=True``."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import ValidationError
+
+from careamist import __version__
+from careamist.config.configuration import Configuration, explain
+from careamist.errors import CheckpointError, SourceNotFoundError
+from careamist.lightning.module import RestorationModule
+
+_FORMAT = 1
+
+
+def save(module: RestorationModule, path: Path) -> Path:
+    """Write all that is needed to predict with a module or to train it on.
+
+    The file appears under its name only when it is complete.
+    """
+    state = {
+        "careamist": {
+            "format": _FORMAT,
+            "version": __version__,
+            "config": module.config.model_dump(mode="json"),
+            "steps_done": module.steps_done,
+            "samples_done": module.samples_done,
+            "segment": list(module.segment),
+            "history": module.history,
+            "loss_sum": float(module.loss_sum),
+            "loss_count": module.loss_count,
+            "ema_updates": int(module.ema.n_averaged),
+        },
+        "state_dict": module.averaged.state_dict(),
+        "raw_state_dict": module.model.state_dict(),
+        "optimizer_state": module.optimizer_state,
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(path.name + ".part")
+    try:
+        torch.save(state, part)
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+    return path
+
+
+def load(path: str | Path) -> RestorationModule:
+    """Return the module that was saved, on the CPU.
+
+    Raises
+    ------
+    SourceNotFoundError
+        If there is no such file.
+    CheckpointError
+        If it is no checkpoint of ours, is broken, or comes from a newer version.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise SourceNotFoundError(f"There is no checkpoint {path}.", "Check the path.")
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        info: dict[str, Any] = state["careamist"]
+    except Exception as error:  # pickle, zip and key errors of foreign or broken files
+        raise CheckpointError(
+            f"{path} is not a careamist checkpoint, or it is damaged ({type(error).__name__}).",
+            "Choose a .ckpt file that careamist wrote.",
+        ) from error
+    if info["format"] > _FORMAT:
+        raise CheckpointError(
+            f"{path} was written by careamist {info['version']}, which is newer than this one.",
+            "Update careamist.",
+        )
+    try:
+        module = RestorationModule(Configuration.model_validate(info["config"]))
+    except ValidationError as error:
+        raise CheckpointError(f"{path}: {explain(error)}", "Train the model again.") from error
+    module.averaged.load_state_dict(state["state_dict"])
+    module.model.load_state_dict(state["raw_state_dict"])
+    module.ema.n_averaged.fill_(info["ema_updates"])
+    module.optimizer_state = state["optimizer_state"]
+    module.steps_done, module.samples_done = info["steps_done"], info["samples_done"]
+    module.segment = (info["segment"][0], info["segment"][1])
+    module.history = info["history"]
+    module.loss_sum, module.loss_count = torch.tensor(info["loss_sum"]), info["loss_count"]
+    return module
+
+
+def find(path: str | Path) -> Path:
+    """Return a checkpoint file: the path itself, or the newest ``last.ckpt`` below a folder.
+
+    Raises
+    ------
+    SourceNotFoundError
+        If there is none.
+    """
+    path = Path(path).expanduser()
+    if path.is_file():
+        return path
+    found = sorted(path.rglob("last.ckpt"), key=lambda file: file.stat().st_mtime)
+    if not found:
+        raise SourceNotFoundError(
+            f"There is no model in {path}.",
+            "Give a .ckpt file, or the folder that a training wrote to.",
+        )
+    return found[-1]

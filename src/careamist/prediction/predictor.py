@@ -1,0 +1,172 @@
+"""One image through the network, tile by tile."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from careamist.compute import describe_device
+from careamist.dataset.region import ImageRegionData, TileSpecs
+from careamist.dataset.tiling import Tiling, read_window
+from careamist.errors import SettingsError
+from careamist.events import Event, ImageFinished, ImageStarted, RegionPredicted, RunStarted
+from careamist.models.interrupt import interruptible
+
+if TYPE_CHECKING:
+    from careamist.dataset.image_stack import ImageStack
+    from careamist.dataset.normalization import MeanStd
+    from careamist.models.unet import UNetModel
+    from careamist.prediction.sinks import Sink
+    from careamist.stop import StopSignal
+
+_ACTIVATION_BYTES = 32 * 2**20  # larger ones are mapped and zeroed anew by each operation (glibc)
+
+
+def plan_tiling(
+    model: UNetModel,
+    tile_size: Sequence[int] | str | None,
+    tile_overlap: Sequence[int] | str = "auto",
+) -> Tiling:
+    """Return the tiling for a network.
+
+    Parameters
+    ----------
+    model : UNetModel
+        States its grid and halo.
+    tile_size : sequence of int, "auto" or None
+        Window in (Z)YX, halo included; None for whole images, "auto" for windows whose largest
+        activation stays below 32 MiB.
+    tile_overlap : sequence of int or "auto"
+        Overlap of neighbouring windows in (Z)YX; "auto" is twice the halo, which is exact.
+    """
+    grid, halo = model.grid, model.halo
+    if tile_size == "auto":
+        values_per_pixel = 3 * model.head.in_channels  # the concatenation at full resolution
+        pixels = _ACTIVATION_BYTES / (4 * values_per_pixel)
+        edge = int(pixels ** (1 / len(grid)))
+        return Tiling(grid, halo, tuple(edge // step * step for step in grid))
+    if isinstance(tile_size, str) or (isinstance(tile_overlap, str) and tile_overlap != "auto"):
+        raise SettingsError(
+            f"tile_size={tile_size!r}, tile_overlap={tile_overlap!r} is not understood:",
+            "expected numbers of pixels, 'auto' or (for tile_size) None.",
+        )
+    if not isinstance(tile_overlap, str):
+        if len(tile_overlap) != len(grid):
+            raise SettingsError(
+                f"tile_overlap={tuple(tile_overlap)} does not fit {len(grid)} spatial axes:",
+                f"give {len(grid)} numbers, or 'auto'.",
+            )
+        halo = tuple(
+            -(-int(overlap) // (2 * step)) * step
+            for overlap, step in zip(tile_overlap, grid, strict=True)
+        )
+    return Tiling(grid, halo, None if tile_size is None else tuple(map(int, tile_size)))
+
+
+def predict_stacks(
+    sink: Sink,
+    stacks: Sequence[ImageStack],
+    model: UNetModel,
+    normalization: MeanStd,
+    tiling: Tiling,
+    run_id: str,
+    emit: Callable[[Event], None],
+    stop: StopSignal,
+    channels: Sequence[int] | None = None,
+) -> None:
+    """Predict images into a sink, one after the other, and tell it.
+
+    Parameters
+    ----------
+    sink : Sink
+        Asked first whether it can keep the results; gets each region before anybody hears of it.
+    stacks : sequence of ImageStack
+        The images.
+    model, normalization, stop, channels
+        As for `predict_tiles`.
+    tiling : Tiling
+        How images are cut.
+    run_id : str
+        The run that events belong to.
+    emit : callable
+        Takes the events.
+    """
+    sink.check(stacks)
+    plans = [tiling.specs(index, tuple(stack.data_shape)) for index, stack in enumerate(stacks)]
+    total, done = sum(len(tiles) for tiles in plans), 0
+    weight = next(model.parameters())
+    resolved = {
+        "device": describe_device(weight.device),
+        "tile_size": tiling.tile_size,
+        "halo": tiling.halo,
+    }
+    emit(RunStarted(run_id, "predict", total, resolved=resolved))
+    for index, (stack, tiles) in enumerate(zip(stacks, plans, strict=True)):
+        shape, axes = sink.start(index, stack, model.head.out_channels)
+        emit(ImageStarted(run_id, index, str(stack.source), shape, "float32", axes))
+        for region in predict_tiles(stack, tiles, model, normalization, stop, channels):
+            sink.write(region)
+            done += 1
+            emit(RegionPredicted(run_id, index, region.region_spec, done, total))
+        emit(ImageFinished(run_id, index, str(stack.source), sink.finish(index)))
+
+
+def predict_tiles(
+    stack: ImageStack,
+    tiles: Sequence[TileSpecs],
+    model: UNetModel,
+    normalization: MeanStd,
+    stop: StopSignal,
+    channels: Sequence[int] | None = None,
+) -> Iterator[ImageRegionData]:
+    """Yield the core of each tile, in the units of the file.
+
+    Parameters
+    ----------
+    stack : ImageStack
+        The image.
+    tiles : sequence of TileSpecs
+        Its tiles, in the order in which they are wanted.
+    model : UNetModel
+        In evaluation mode; its dtype and device are those of the computation.
+    normalization : MeanStd
+        The one of the training.
+    stop : StopSignal
+        Checked between tiles and between layers.
+    channels : sequence of int, optional
+        Channels of the image to use.
+
+    Raises
+    ------
+    StopRequested
+        If the signal was set.
+    """
+    import torch
+
+    weight = next(model.parameters())
+    with interruptible(model, stop):
+        for specs in tiles:
+            stop.check()
+            window = read_window(stack, specs, channels)
+            pixels = torch.from_numpy(np.array(window, dtype=np.float32, order="C"))
+            # an inference-mode block must not stay open across a yield: it belongs to the thread
+            with torch.inference_mode():
+                pixels = pixels.unsqueeze(0).to(weight.device, weight.dtype)
+                restored = normalization.undo(model(normalization.apply(pixels)))
+                restored = restored[0].cpu().numpy()
+            core = (
+                slice(start, start + size)
+                for start, size in zip(specs["crop_coords"], specs["crop_size"], strict=True)
+            )
+            data = restored[(slice(None), *core)]
+            yield ImageRegionData(
+                data=data,
+                source=str(stack.source),
+                data_shape=(stack.data_shape[0], data.shape[0], *stack.data_shape[2:]),
+                dtype=str(data.dtype),
+                axes=stack.original_axes,
+                original_data_shape=tuple(stack.original_data_shape),
+                region_spec=specs,
+            )

@@ -1,0 +1,1 @@
+"""Axes algebra: pure functions that know nobody."""

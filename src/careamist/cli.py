@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_settings import (
     BaseSettings,
     CliApp,
     CliPositionalArg,
     CliSubCommand,
+    NoDecode,
     SettingsConfigDict,
     SettingsError,
     get_subcommand,
@@ -24,58 +26,76 @@ from careamist.algorithms import ALGORITHMS
 from careamist.config import Configuration, DataConfig, TrainingConfig
 from careamist.failures import explain_failure
 
-_FAILED, _STOPPED = 1, 130
+if TYPE_CHECKING:
+    from careamist.careamist import CAREamist
+
+_FAILED, _UNUSABLE, _STOPPED = 1, 2, 130
+_NAMES = {"batch_size": "batch", "experiment_name": "name", "patch_size": "patch"}
+_SETTING = re.compile(rf"\b(axes|channels|device|seed|{'|'.join(_NAMES)})=")
+_OUTPUT = AliasChoices("o", "output")
+_COMMA = "\x1f"  # stands for a typed comma: the parser joins the words of a list with commas
+_Paths = CliPositionalArg[Annotated[list[Path], NoDecode]]
 
 
 class _Command(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
+    @model_validator(mode="before")
+    @classmethod
+    def _as_typed(cls, given: dict[str, Any]) -> dict[str, Any]:
+        for name, value in tuple(given.items()):
+            if isinstance(value, str):
+                words = [word.replace(_COMMA, ",") for word in value.split(",")]
+                typed = ",".join(words)
+                given |= {name: {"data": words, "channels": typed.split(",")}.get(name, typed)}
+        return given
+
 
 class Train(_Command):
     """Train a model on noisy images."""
 
-    data: CliPositionalArg[list[Path]] = Field(description="TIFF files, or folders of them.")
-    axes: str = Field("YX", description="One letter of STCZYX for each dimension of the images.")
+    data: _Paths = Field(description="TIFF files, or folders of them.")
+    axes: str = Field("YX", description="One letter of STCZYX for each dimension of an image.")
     algorithm: Literal["n2v"] = Field("n2v", description="How to learn.")
-    output: Path = Field(
-        validation_alias=AliasChoices("o", "output"), description="Folder for the model."
-    )
-    name: str = Field("careamist", description="Name of the model.")
-    steps: int | None = Field(
-        None, ge=1, description=f"Optimizer steps; {TrainingConfig().num_steps} without --epochs."
-    )
-    epochs: int | None = Field(None, ge=1, description="Epochs, instead of steps.")
+    output: Path = Field(validation_alias=_OUTPUT, description="Folder for the model.")
+    name: str = Field("careamist", description="Letters, digits, blanks, '_' and '-'.")
+    steps: int = Field(1000, ge=1, description="Optimizer steps.")
+    epochs: int | None = Field(None, ge=1, description="Passes over the data, instead of steps.")
     patch: int = Field(64, ge=8, description="Edge of the square patches, in pixels.")
-    batch: int = Field(16, ge=1, description="Patches per step.")
-    seed: int = Field(42, ge=0, description="Seed of everything random.")
-    device: str = Field("auto", description="auto, cpu, cuda, cuda:1, mps.")
+    batch: int = Field(16, ge=1, description="Patches per step; fewer need less memory.")
+    seed: int = Field(42, ge=0, description="The same seed gives the same model.")
+    device: str = Field("auto", description="Where to compute: auto, cpu, cuda, cuda:1, mps.")
+
+    @model_validator(mode="after")
+    def _one_length(self) -> Train:
+        if self.epochs is not None and "steps" in self.model_fields_set:
+            raise ValueError("Give --steps or --epochs, not both.")
+        return self
 
     def run(self) -> int:
         """Train; an interrupt keeps the model."""
         from careamist.careamist import CAREamist
 
-        dims = 3 if "Z" in self.axes.upper() else 2
+        z = (16,) if "Z" in self.axes.upper() else ()
+        epochs = {"num_epochs": self.epochs} if self.epochs else {}
         config = Configuration(
             experiment_name=self.name,
             algorithm_config=ALGORITHMS[self.algorithm](),
             data_config=DataConfig(
                 data_type="tiff",
                 axes=self.axes,
-                patch_size=(16, self.patch, self.patch) if dims == 3 else (self.patch,) * 2,
+                patch_size=(*z, self.patch, self.patch),
                 batch_size=self.batch,
                 seed=self.seed,
             ),
-            training_config=self._training(),
+            training_config=TrainingConfig(
+                num_steps=None if epochs else self.steps, device=self.device, **epochs
+            ),
         )
         careamist = CAREamist(config, work_dir=self.output)
-        careamist.train(train_data=[str(path) for path in self.data])
-        return _report(careamist, f"Model after {careamist.steps_done} steps: {careamist.run_dir}")
-
-    def _training(self) -> TrainingConfig:
-        if self.epochs is not None and self.steps is None:
-            return TrainingConfig(num_steps=None, num_epochs=self.epochs, device=self.device)
-        steps = self.steps or TrainingConfig().num_steps
-        return TrainingConfig(num_steps=steps, device=self.device)
+        careamist.train(train_data=self.data)
+        steps, folder = careamist.steps_done, careamist.run_dir
+        return _report(careamist, f"Model after {steps} steps: {folder}" if steps else "No model.")
 
 
 class Predict(_Command):
@@ -83,17 +103,14 @@ class Predict(_Command):
 
     model_config = ConfigDict(extra="forbid", protected_namespaces=())
 
-    model: CliPositionalArg[Path] = Field(
-        description="A .ckpt file, or the folder that a training wrote to."
-    )
-    data: CliPositionalArg[Path] = Field(description="A TIFF file, or a folder of them.")
-    output: Path = Field(
-        validation_alias=AliasChoices("o", "output"), description="Folder for the results."
-    )
+    model: CliPositionalArg[Path] = Field(description="A .ckpt file, or a folder with one.")
+    data: _Paths = Field(description="TIFF files, or folders of them.")
+    output: Path = Field(validation_alias=_OUTPUT, description="Folder for the results.")
     axes: str | None = Field(None, description="Axes, where they differ from the training's.")
-    overwrite: Literal["error", "replace"] = Field(
-        "error", description="What happens to files that are already there."
+    channels: Annotated[list[int] | None, NoDecode] = Field(
+        None, description="Channels to use, as in 0,2, where images have more than the model."
     )
+    overwrite: Literal["error", "replace"] = Field("error", description="Where a file exists.")
 
     def run(self) -> int:
         """Predict; an interrupt keeps the files that are complete."""
@@ -101,10 +118,11 @@ class Predict(_Command):
 
         careamist = CAREamist(checkpoint_path=self.model)
         careamist.predict_to_disk(
-            str(self.data),
+            self.data if len(self.data) > 1 else self.data[0],  # keeps the order of one folder
             prediction_dir=self.output.absolute(),
             data_type="tiff",
             axes=self.axes,
+            channels=self.channels,
             overwrite=self.overwrite,
         )
         return _report(careamist, f"Results: {self.output}")
@@ -130,59 +148,73 @@ class Commands(BaseSettings):
 
     model_config = SettingsConfigDict(
         cli_prog_name="careamist",
-        cli_kebab_case=True,
-        cli_implicit_flags=True,
+        cli_implicit_flags="toggle",
         cli_hide_none_type=True,
         cli_avoid_json=True,
+        cli_enforce_required=True,
+        cli_exit_on_error=False,
+        cli_parse_none_str="not given",
+        cli_use_class_docs_for_groups=True,
     )
 
+    version: bool = Field(False, description="Show the version and exit.")
     train: CliSubCommand[Train]
     predict: CliSubCommand[Predict]
     demo: CliSubCommand[Demo]
+
+    @classmethod
+    def settings_customise_sources(cls, *args: Any, **kwargs: Any) -> tuple[Any, ...]:
+        """Leave out the environment: a variable called TRAIN is not meant for us."""
+        return (kwargs["init_settings"],)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command line; errors are one line on stderr.
 
-    Parameters
-    ----------
-    arguments : sequence of str, optional
-        Without the program name; those of the process when not given.
-
     Returns
     -------
     int
-        Exit code: 0 done, 1 failed, 2 unusable arguments, 130 interrupted.
+        Exit code: 0 done, 1 failed, 2 unusable arguments, 130 interrupted; help exits itself.
     """
-    arguments = list(sys.argv[1:] if arguments is None else arguments)
-    if arguments in (["--version"], ["-V"]):
-        print(f"careamist {__version__}")
-        return 0
-    if not arguments:
-        arguments = ["--help"]
+    arguments = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
     try:
-        chosen = CliApp.run(Commands, cli_args=arguments, cli_cmd_method_name="_parsed")
-        command = get_subcommand(chosen)
-    except (ValidationError, SettingsError) as error:
-        return _complain(error, 2)
-    try:
+        words = [argument.replace(",", _COMMA) for argument in arguments]
+        chosen = CliApp.run(Commands, cli_args=words, cli_cmd_method_name="_parsed")
+        if chosen.version:
+            print(f"careamist {__version__}")
+            return 0
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)
-            code: int = command.run()  # type: ignore[union-attr]
-            return code
+            return int(get_subcommand(chosen).run())  # type: ignore[union-attr]
     except KeyboardInterrupt:
         return _STOPPED
+    except SettingsError as error:
+        command = [name for name in arguments[:1] if name in Commands.model_fields]
+        text = str(error).removeprefix("error parsing CLI: ")
+        return _complain(f"{text}. Try: {' '.join(['careamist', *command, '--help'])}", _UNUSABLE)
+    except ValidationError as error:
+        return _complain(" ".join(map(_wrong, error.errors())), _UNUSABLE)
     except Exception as error:
-        return _complain(error, _FAILED)
+        return _complain(" ".join(explain_failure(error)), _FAILED)
 
 
-def _complain(error: Exception, code: int) -> int:
-    message, hint = explain_failure(error)
-    print(f"careamist: {message} {hint}".rstrip(), file=sys.stderr)
+def _wrong(item: Any) -> str:
+    """Return what is wrong with one option, in the words of who typed it."""
+    text: str = item["msg"].removeprefix("Value error, ").split(", unable to")[0].rstrip(".")
+    fields = [_NAMES.get(part, part) for part in item["loc"] if isinstance(part, str)]
+    if item["type"] == "string_pattern_mismatch":
+        text = f"Input does not fit. {Train.model_fields[fields[-1]].description}".rstrip(".")
+    if fields and text.startswith("Input "):
+        text = f"--{fields[-1]} {item['input']} {text.removeprefix('Input ')}"
+    return text + "."
+
+
+def _complain(text: str, code: int) -> int:
+    text = _SETTING.sub(lambda found: f"--{_NAMES.get(found[1], found[1])} ", text)
+    print("careamist:", text.replace(_COMMA, ",").replace("\n", " ").strip(), file=sys.stderr)
     return code
 
 
-def _report(careamist: object, line: str) -> int:
-    stopped = getattr(careamist, "was_stopped", False)
-    print(("Stopped. " if stopped else "") + line, file=sys.stderr)
-    return _STOPPED if stopped else 0
+def _report(careamist: CAREamist, line: str) -> int:
+    print(("Stopped. " if careamist.was_stopped else "") + line, file=sys.stderr)
+    return _STOPPED if careamist.was_stopped else 0

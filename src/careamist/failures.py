@@ -17,7 +17,10 @@ def explain_failure(error: BaseException) -> tuple[str, str]:
     if isinstance(error, ValidationError):
         return explain(error), "Correct the settings."
     text = str(error).strip().split("\n")[0]
-    if isinstance(error, MemoryError):
+    if isinstance(error, OSError) and error.strerror:
+        place = f": {error.filename}" if error.filename else ""
+        return f"{error.strerror}{place}.", ""
+    if isinstance(error, MemoryError) or "DefaultCPUAllocator" in text:
         return "The computer ran out of memory.", _SMALLER
     if "out of memory" in text.lower():  # torch.OutOfMemoryError and its relatives
         return "The device ran out of memory.", _SMALLER

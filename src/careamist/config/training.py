@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -71,6 +72,15 @@ class TrainingConfig(BaseModel):
         description="CPU threads of the computation; all cores when not given.",
         json_schema_extra={"level": "hidden"},
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _epochs_alone(cls, values: Any) -> Any:
+        """Let epochs, where they are given and steps are not, say how long to train."""
+        if isinstance(values, dict) and "num_steps" not in values:
+            if values.keys() & {"num_epochs", "steps_per_epoch"}:
+                return values | {"num_steps": None}
+        return values
 
     @model_validator(mode="after")
     def _enough(self) -> TrainingConfig:

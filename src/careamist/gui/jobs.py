@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import queue
+from collections import deque
 from collections.abc import Iterator
 from typing import Any, Literal
 from weakref import WeakKeyDictionary
@@ -80,6 +81,8 @@ class Jobs(QObject):  # type: ignore[misc, unused-ignore]
         self.model: Any = None
         self.current: RunRecord | None = None
         self._records: dict[RunKind, RunRecord] = {}
+        self._unheard: deque[Event] = deque()
+        self._is_telling = False
         self._progress: Any = None
         self._worker: Any = None
 
@@ -135,18 +138,26 @@ class Jobs(QObject):  # type: ignore[misc, unused-ignore]
         self.stateChanged.emit()
 
     def _on_news(self, news: list[Event] | None) -> None:
+        self._unheard.extend(news or ())
+        if self._is_telling:
+            return  # adding a layer or a progress bar lets Qt deliver the next news: keep the order
+        self._is_telling = True
+        try:
+            while self._unheard:
+                self._tell(self._unheard.popleft())
+        finally:
+            self._is_telling = False
+
+    def _tell(self, event: Event) -> None:
         current = self.current
-        if current is None or not news:
-            return
+        if current is None or event.run_id != current.run.run_id:
+            return  # of a run that is over
         before = current.state
-        for event in news:
-            if event.run_id != current.run.run_id:
-                continue  # of a run that is over
-            current.events.append(event)
-            self._show_progress(current, event)
-            if isinstance(event, TERMINAL):
-                self._close(current.run)
-            self.told.emit(event)
+        current.events.append(event)
+        self._show_progress(current, event)
+        if isinstance(event, TERMINAL):
+            self._close(current.run)
+        self.told.emit(event)
         if current.state != before:
             self.stateChanged.emit()
 

@@ -191,7 +191,8 @@ class PredictWidget(Panel):
 
     def _on_edit(self) -> None:
         self.message.clear()
-        self.jobs.forget("predict")
+        if self.picker.value() != self._choice:  # a result among the layers is no edit
+            self.jobs.forget("predict")
         self.refresh()
 
     def _on_loaded(self, loaded: Any) -> None:

@@ -147,7 +147,9 @@ class TrainWidget(Panel):
             self.footer.setBusy("Stopping after this step…")
 
     def _show_end(self, state: str) -> None:
-        done, total = self.footer.progress()
+        record = self.jobs.record("train")
+        steps = [e for e in record.events if isinstance(e, StepDone)] if record else []
+        done, total = (steps[-1].done, steps[-1].total) if steps else (0, 1)
         usable = self.jobs.model is not None and done > 0
         kept = "the model is kept" if usable else "nothing was trained"
         words = f"Trained {done} steps." if state == "finished" else f"Stopped: {kept}."

@@ -1,0 +1,480 @@
+"""Train and Predict in a real napari: states, stops, failures, results."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tifffile
+
+from careamist.events import RegionPredicted, RunFailed, RunStarted, StepDone
+from careamist.gui.jobs import jobs_of
+from careamist.gui.predict_widget import PredictWidget
+from careamist.gui.train_widget import TrainWidget
+
+pytestmark = pytest.mark.gui
+
+SECONDS = 60_000  # a busy machine may take that long to import torch
+
+
+class Docks:
+    """A viewer with both docks and one noisy layer."""
+
+    def __init__(self, viewer: Any, qtbot: Any, noisy: Any, quick: Callable[..., None]) -> None:
+        self.viewer, self.qtbot, self.quick = viewer, qtbot, quick
+        self.layer = viewer.add_image(
+            noisy,
+            name="noisy",
+            scale=(0.2, 0.2),
+            translate=(3, 4),
+            units=("µm", "µm"),
+            axis_labels=("y", "x"),
+            colormap="magenta",
+            contrast_limits=(10, 90),
+        )
+        self.train = TrainWidget(viewer)
+        self.predict = PredictWidget(viewer)
+        for dock, name in ((self.train, "Train"), (self.predict, "Predict")):
+            viewer.window.add_dock_widget(dock, name=name)
+        self.jobs = jobs_of(viewer)
+        quick(self.train)
+
+    def click(self, button: Any) -> None:
+        assert button.isEnabled()
+        button.click()
+
+    def wait(self, kind: str, *states: str) -> None:
+        self.qtbot.waitUntil(lambda: self.jobs.state(kind) in states, timeout=SECONDS)
+
+    def trained(self) -> None:
+        self.click(self.train.train_button)
+        self.wait("train", "finished", "failed")
+        assert self.jobs.state("train") == "finished", self.jobs.record("train").events[-1]
+
+
+@pytest.fixture
+def docks(
+    make_napari_viewer_proxy: Any, qtbot: Any, noisy: Any, make_quick: Callable[..., None]
+) -> Docks:
+    return Docks(make_napari_viewer_proxy(show=True), qtbot, noisy, make_quick)
+
+
+def test_from_a_layer_to_a_denoised_layer(docks: Docks) -> None:
+    assert docks.train.train_button.isEnabled()
+    assert not docks.predict.predict_button.isEnabled()
+    assert "no model" in docks.predict.problem()
+    docks.trained()
+    events = docks.jobs.record("train").events
+    assert [event.done for event in events if isinstance(event, StepDone)] == [1, 2, 3, 4, 5, 6]
+    curves = docks.train.plot.curves()
+    assert len(curves["train"][0]) == 6
+    assert docks.train.footer.text() == "Trained 6 steps."
+    assert docks.predict.predict_button.isEnabled()
+
+    camera = (docks.viewer.scene.camera.center, docks.viewer.scene.camera.zoom)
+    docks.click(docks.predict.predict_button)
+    docks.wait("predict", "finished", "failed")
+    result = docks.viewer.layers["noisy (N2V)"]
+    assert result.data.shape == docks.layer.data.shape
+    assert np.isfinite(result.data).all()
+    for name in ("scale", "translate", "units", "axis_labels", "contrast_limits"):
+        np.testing.assert_array_equal(getattr(result, name), getattr(docks.layer, name))
+    assert result.colormap.name == "magenta"
+    assert result.metadata["careamist"]["source"] == "noisy"
+    assert result.metadata["careamist"]["steps"] == 6
+    assert (docks.viewer.scene.camera.center, docks.viewer.scene.camera.zoom) == camera
+    docks.click(docks.predict.predict_button)  # a second result does not write over the first
+    docks.wait("predict", "finished", "failed")
+    assert len(docks.viewer.layers) == 3
+
+
+def test_the_result_is_the_one_of_the_library(docks: Docks) -> None:
+    docks.trained()
+    docks.click(docks.predict.predict_button)
+    docks.wait("predict", "finished", "failed")
+    (expected,), _ = docks.jobs.model.predict(np.asarray(docks.layer.data))
+    np.testing.assert_allclose(docks.viewer.layers[-1].data, expected, atol=1e-3)
+
+
+def test_tiles_stream_into_the_layer(docks: Docks, monkeypatch: pytest.MonkeyPatch) -> None:
+    from careamist.prediction import predictor
+
+    docks.trained()
+    monkeypatch.setattr(predictor, "_ACTIVATION_BYTES", 4 * 12 * 40 * 40)  # small tiles
+    original = predictor.read_window
+
+    def read(*args: Any) -> Any:
+        time.sleep(0.4)  # longer than the docks take to hear of a tile
+        return original(*args)
+
+    monkeypatch.setattr(predictor, "read_window", read)
+    shares: list[float] = []
+
+    def look(event: Any) -> None:
+        if isinstance(event, RegionPredicted):
+            shares.append(float(np.isfinite(docks.viewer.layers["noisy (N2V)"].data).mean()))
+
+    docks.jobs.told.connect(look)
+    docks.click(docks.predict.predict_button)
+    docks.wait("predict", "finished", "failed")
+    assert len(shares) > 3
+    assert 0 < shares[0] < 1
+    assert shares == sorted(shares)
+    assert shares[-1] == 1
+
+
+def test_cancelling_training_keeps_the_model_and_the_next_run_works(docks: Docks) -> None:
+    docks.quick(docks.train, steps=100_000)
+    docks.click(docks.train.train_button)
+    assert not docks.train.train_button.isEnabled()
+    docks.qtbot.waitUntil(
+        lambda: any(isinstance(e, StepDone) for e in docks.jobs.record("train").events),
+        timeout=SECONDS,
+    )
+    assert docks.train.cancel_button.isEnabled()
+    start = time.monotonic()
+    docks.click(docks.train.cancel_button)
+    assert docks.jobs.state("train") == "stopping"
+    assert not docks.train.train_button.isEnabled()
+    assert not docks.train.cancel_button.isEnabled()
+    docks.wait("train", "stopped")
+    assert time.monotonic() - start < 4
+    assert "model is kept" in docks.train.footer.text()
+    assert docks.jobs.model is not None
+    steps = docks.jobs.model.steps_done
+    assert 0 < steps < 100_000
+    docks.quick(docks.train)
+    docks.trained()
+    assert docks.jobs.model.steps_done == 6
+
+
+def test_cancelling_at_once_is_not_lost(docks: Docks) -> None:
+    docks.quick(docks.train, steps=100_000)
+    docks.click(docks.train.train_button)
+    docks.click(docks.train.cancel_button)
+    docks.wait("train", "stopped")
+    docks.quick(docks.train)
+    docks.trained()
+
+
+def test_cancelling_a_prediction_keeps_the_part_done(
+    docks: Docks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from careamist.prediction import predictor
+
+    docks.trained()
+    monkeypatch.setattr(predictor, "_ACTIVATION_BYTES", 4 * 12 * 40 * 40)
+    held = threading.Event()
+    original = predictor.read_window
+
+    def read(*args: Any) -> Any:
+        window = original(*args)
+        if len(read_already) == 2:
+            held.wait(30)
+        read_already.append(1)
+        return window
+
+    read_already: list[int] = []
+    monkeypatch.setattr(predictor, "read_window", read)
+    docks.click(docks.predict.predict_button)
+    docks.qtbot.waitUntil(lambda: len(read_already) == 2, timeout=SECONDS)
+    docks.click(docks.predict.cancel_button)
+    held.set()
+    docks.wait("predict", "stopped", "finished")
+    assert docks.jobs.state("predict") == "stopped"
+    part = np.isfinite(docks.viewer.layers[-1].data)
+    assert part.any()
+    assert not part.all()
+    docks.click(docks.predict.predict_button)
+    docks.wait("predict", "finished", "failed")
+    assert np.isfinite(docks.viewer.layers[-1].data).all()
+
+
+PHASES = {
+    "data": "careamist.lightning.data_modules.open_stacks",
+    "statistics": "careamist.dataset.normalization.blocks",
+    "first step": "careamist.algorithms.n2v.N2V.loss",
+    "validation": "careamist.lightning.module.RestorationModule.evaluate",
+    "checkpoint": "careamist.lightning.checkpoints.save",
+}
+
+
+@pytest.mark.parametrize("error", [ValueError, RuntimeError])
+@pytest.mark.parametrize("phase", PHASES)
+def test_a_failure_in_training_returns_the_dock_to_ready(
+    docks: Docks, monkeypatch: pytest.MonkeyPatch, phase: str, error: type[Exception]
+) -> None:
+    def fail(*_args: Any, **_kwargs: Any) -> Any:
+        raise error(f"broken {phase}")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(PHASES[phase], fail)
+        docks.click(docks.train.train_button)
+        docks.wait("train", "failed", "finished", "stopped")
+    assert_failed_once(docks, "train", f"broken {phase}")
+    docks.trained()
+    assert docks.train.message.kind() == ""
+
+
+@pytest.mark.parametrize(
+    ("phase", "target"),
+    {
+        "open": "careamist.careamist.open_stacks",
+        "tile": "careamist.prediction.predictor.read_window",
+        "sink": "careamist.prediction.sinks.ArraySink.write",
+    }.items(),
+)
+def test_a_failure_in_prediction_returns_the_dock_to_ready(
+    docks: Docks, monkeypatch: pytest.MonkeyPatch, phase: str, target: str
+) -> None:
+    docks.trained()
+
+    def fail(*_args: Any, **_kwargs: Any) -> Any:
+        raise RuntimeError(f"broken {phase}")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(target, fail)
+        docks.click(docks.predict.predict_button)
+        docks.wait("predict", "failed", "finished", "stopped")
+    assert_failed_once(docks, "predict", f"broken {phase}")
+    docks.click(docks.predict.predict_button)
+    docks.wait("predict", "finished", "failed")
+    assert docks.jobs.state("predict") == "finished"
+
+
+def test_running_out_of_memory_says_what_to_do(
+    docks: Docks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_args: Any, **_kwargs: Any) -> Any:
+        import torch
+
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 1 GiB")
+
+    monkeypatch.setattr("careamist.algorithms.n2v.N2V.loss", fail)
+    docks.click(docks.train.train_button)
+    docks.wait("train", "failed")
+    assert docks.train.message.title() == "The device ran out of memory."
+    assert "smaller batch" in docks.train.message.text()
+
+
+def assert_failed_once(docks: Docks, kind: str, words: str) -> None:
+    dock = docks.train if kind == "train" else docks.predict
+    record = docks.jobs.record(kind)
+    assert docks.jobs.state(kind) == "failed"
+    failures = [event for event in record.events if isinstance(event, RunFailed)]
+    assert len(failures) == 1
+    assert words in dock.message.title()
+    assert dock.message.kind() == "error"
+    assert dock.train_button.isEnabled() if kind == "train" else dock.predict_button.isEnabled()
+    assert not record.run.is_alive
+
+
+def test_constant_images_are_refused_in_words(docks: Docks) -> None:
+    docks.viewer.add_image(np.full((64, 64), 7, np.uint8), name="flat")
+    docks.train.picker.setLayer(docks.viewer.layers["flat"])
+    docks.quick(docks.train)
+    docks.click(docks.train.train_button)
+    docks.wait("train", "failed")
+    assert "constant" in docks.train.message.title()
+    docks.train.picker.setLayer(docks.layer)
+    docks.quick(docks.train)
+    docks.trained()
+
+
+def test_wrong_settings_block_and_corrected_ones_recover(docks: Docks) -> None:
+    from careamist.config import DataConfig
+
+    values = docks.train.data_form.value()
+    docks.train.data_form.setValue(values.model_copy(update={"patch_size": (128, 128)}))
+    assert not docks.train.train_button.isEnabled()
+    assert "smaller than the patch" in docks.train.footer.text()
+    assert docks.train.train_button.toolTip() == docks.train.problem()
+    docks.train.data_form.setValue(DataConfig(patch_size=(16, 16), batch_size=4))
+    assert docks.train.train_button.isEnabled()
+    docks.trained()
+
+
+def test_a_stack_asks_what_its_first_axis_is(docks: Docks) -> None:
+    stack = docks.viewer.add_image(np.random.default_rng(0).random((5, 48, 48)), name="stack")
+    docks.train.picker.setLayer(stack)
+    assert not docks.train.train_button.isEnabled()
+    docks.train.picker.setAxes("TYX")
+    docks.quick(docks.train)
+    docks.trained()
+    docks.predict.picker.setLayer(stack)
+    docks.predict.picker.setAxes("ZYX")
+    assert "2D" in docks.predict.problem()
+    docks.predict.picker.setAxes("TYX")
+    docks.click(docks.predict.predict_button)
+    docks.wait("predict", "finished", "failed")
+    assert docks.viewer.layers[-1].data.shape == (5, 48, 48)
+
+
+def test_volumes_get_a_volume_patch(docks: Docks) -> None:
+    volume = docks.viewer.add_image(np.random.default_rng(0).random((9, 48, 48)), name="volume")
+    docks.train.picker.setLayer(volume)
+    docks.train.picker.setAxes("ZYX")
+    assert docks.train.data_form.value().patch_size == (8, 48, 48)
+    docks.quick(docks.train, steps=2)
+    docks.trained()
+    assert docks.jobs.model.config.data_config.dims == 3
+
+
+def test_a_file_trains_and_streams_into_a_layer_with_its_pixel_size(
+    docks: Docks, tmp_path: Path, noisy: Any
+) -> None:
+    path = tmp_path / "cells.tif"
+    tifffile.imwrite(
+        path, noisy, imagej=True, resolution=(4, 4), metadata={"axes": "YX", "unit": "um"}
+    )
+    docks.train.picker.setPath(str(path))
+    assert docks.train.problem() == ""
+    docks.quick(docks.train)
+    docks.trained()
+    docks.predict.picker.setPath(str(path))
+    docks.click(docks.predict.predict_button)
+    docks.wait("predict", "finished", "failed")
+    result = docks.viewer.layers[-1]
+    np.testing.assert_allclose(result.scale, (0.25, 0.25))
+    assert [str(unit) for unit in result.units] == ["micrometer", "micrometer"]
+    assert result.name == "cells.tif (N2V)"
+    low, high = result.contrast_limits
+    assert noisy.min() <= low < high <= noisy.max()
+
+
+def test_a_broken_file_is_explained(docks: Docks, tmp_path: Path) -> None:
+    (tmp_path / "broken.tif").write_bytes(b"not a tiff")
+    docks.train.picker.setPath(str(tmp_path / "broken.tif"))
+    assert "cannot be read" in docks.train.problem()
+    assert not docks.train.train_button.isEnabled()
+    docks.train.picker.setPath("")
+    assert docks.train.problem()
+
+
+def test_models_load_from_files(docks: Docks, tmp_path: Path) -> None:
+    docks.trained()
+    (expected,), _ = docks.jobs.model.predict(np.asarray(docks.layer.data))
+    checkpoint = next((tmp_path / "models").rglob("last.ckpt"))
+    docks.jobs.setModel(None)
+    assert not docks.predict.predict_button.isEnabled()
+    docks.predict.load(tmp_path / "nothing.ckpt")
+    docks.qtbot.waitUntil(lambda: docks.predict.message.kind() == "error", timeout=SECONDS)
+    assert "no model" in docks.predict.message.title()
+    docks.predict.load(checkpoint)
+    docks.qtbot.waitUntil(lambda: docks.jobs.model is not None, timeout=SECONDS)
+    docks.click(docks.predict.predict_button)
+    docks.wait("predict", "finished", "failed")
+    np.testing.assert_allclose(docks.viewer.layers[-1].data, expected, atol=1e-3)
+
+
+def test_a_dock_that_is_opened_again_takes_up_the_run(docks: Docks) -> None:
+    docks.quick(docks.train, steps=100_000)
+    docks.click(docks.train.train_button)
+    docks.qtbot.waitUntil(
+        lambda: sum(isinstance(e, StepDone) for e in docks.jobs.record("train").events) > 3,
+        timeout=SECONDS,
+    )
+    docks.viewer.window.remove_dock_widget(docks.train)
+    assert docks.jobs.is_busy
+    again = TrainWidget(docks.viewer)
+    docks.viewer.window.add_dock_widget(again, name="Train")
+    assert len(again.plot.curves()["train"][0]) > 3
+    assert again.cancel_button.isEnabled()
+    docks.click(again.cancel_button)
+    docks.wait("train", "stopped")
+    assert "model is kept" in again.footer.text()
+
+
+def test_two_viewers_do_not_share_runs(
+    make_napari_viewer_proxy: Any, qtbot: Any, noisy: Any, make_quick: Callable[..., None]
+) -> None:
+    one = Docks(make_napari_viewer_proxy(), qtbot, noisy, make_quick)
+    two = Docks(make_napari_viewer_proxy(), qtbot, noisy, make_quick)
+    one.quick(one.train, steps=5)
+    two.quick(two.train, steps=7)
+    one.train.train()
+    two.train.train()
+    one.wait("train", "finished", "failed")
+    two.wait("train", "finished", "failed")
+    assert one.jobs.model.steps_done == 5
+    assert two.jobs.model.steps_done == 7
+
+
+def test_news_of_an_old_run_is_dropped(docks: Docks) -> None:
+    docks.trained()
+    before = len(docks.jobs.record("train").events)
+    docks.jobs._on_news([StepDone("another run", 1, 2, 0.5)])
+    assert len(docks.jobs.record("train").events) == before
+    docks.click(docks.train.train_button)
+    with pytest.raises(RuntimeError, match="still running"):
+        docks.jobs.start("predict", "too early", lambda _listener, _stop: None)
+    docks.wait("train", "finished", "failed")
+
+
+def test_settings_and_results_survive_a_look_back(docks: Docks) -> None:
+    docks.trained()
+    assert docks.train.apply_button.isVisible()
+    docks.click(docks.train.summary.button)
+    assert docks.jobs.state("train") == "ready"
+    assert docks.train.steps.value().num_steps == 6
+    assert docks.jobs.model is not None
+
+
+def test_the_activity_dock_follows(docks: Docks, monkeypatch: pytest.MonkeyPatch) -> None:
+    from careamist.gui import jobs
+
+    made: list[Any] = []
+    original = jobs.progress
+
+    def remember(*args: Any, **kwargs: Any) -> Any:
+        made.append(original(*args, **kwargs))
+        return made[-1]
+
+    monkeypatch.setattr(jobs, "progress", remember)
+    docks.trained()
+    assert len(made) == 1
+    assert made[0].n == made[0].total == 6
+
+
+def test_the_run_says_what_it_resolved(docks: Docks) -> None:
+    docks.trained()
+    started = docks.jobs.record("train").events[0]
+    assert isinstance(started, RunStarted)
+    assert started.resolved["device"].startswith("CPU") or "cuda" in started.resolved["device"]
+    assert started.resolved["num_steps"] == 6
+
+
+@pytest.mark.parametrize("width", [260, 300, 350, 450, 700])
+def test_nothing_is_clipped(docks: Docks, width: int) -> None:
+    from qtpy.QtWidgets import QWidget
+
+    docks.trained()
+    for dock in (docks.train, docks.predict):
+        dock.parent().setFloating(True)
+        dock.resize(width, 600)
+        docks.qtbot.wait(50)
+        for child in dock.findChildren(QWidget):
+            if child.isVisibleTo(dock) and child.width() > 0:
+                right = child.mapTo(dock, child.rect().topRight()).x()
+                assert right < dock.width(), (type(child).__name__, child.objectName())
+
+
+def test_opening_the_docks_leaves_torch_unimported() -> None:
+    code = (
+        "import sys, napari; viewer = napari.Viewer(show=False);"
+        "from careamist.gui.train_widget import TrainWidget;"
+        "from careamist.gui.predict_widget import PredictWidget;"
+        "TrainWidget(viewer); PredictWidget(viewer);"
+        "assert 'torch' not in sys.modules and 'pytorch_lightning' not in sys.modules;"
+        "viewer.close()"
+    )
+    import subprocess
+
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

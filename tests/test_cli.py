@@ -1,0 +1,357 @@
+"""The shell: train, predict, errors in one line, the interrupt key."""
+
+from __future__ import annotations
+
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+
+from careamist import CAREamist, __version__, cli
+from careamist.cli import main
+from careamist.dataset.image_stack import tiff
+
+QUICK = ("--steps", "2", "--patch", "16", "--batch", "2", "--device", "cpu")
+
+
+def write(path: Path, *shape: int, seed: int = 0, axes: str = "YX") -> Path:
+    """A float32 TIFF with pixels of 0.25 µm."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image = np.random.default_rng(seed).normal(100, 10, shape).astype(np.float32)
+    options = {"imagej": True, "resolution": (4, 4), "metadata": {"axes": axes, "unit": "um"}}
+    tifffile.imwrite(path, image, **options)
+    return path
+
+
+def told(capsys: pytest.CaptureFixture[str]) -> list[str]:
+    """Return the lines on stderr but for the progress bar."""
+    lines = re.split(r"[\r\n]+", capsys.readouterr().err)
+    return [line for line in lines if line and not re.match(r"(train|predict): +\d+%\|", line)]
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a model, trained through the shell."""
+    folder = tmp_path_factory.mktemp("trained")
+    image = write(folder / "noisy.tif", 48, 40)
+    assert main(["train", str(image), "-o", str(folder / "model"), *QUICK]) == 0
+    return folder / "model"
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The current folder, with one image."""
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path / "a.tif", 48, 40)
+    return tmp_path
+
+
+# -- help and version -----------------------------------------------------------------------
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"careamist {__version__}\n"
+
+
+def help_text(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    with pytest.raises(SystemExit) as info:
+        main(arguments)
+    assert info.value.code == 0
+    captured = capsys.readouterr()
+    assert captured.err == ""
+    return captured.out
+
+
+def test_help_names_the_commands_and_is_what_no_arguments_give(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    text = help_text(capsys, "--help")
+    assert text.startswith("usage: careamist ")
+    for command in ("train", "predict", "demo"):
+        assert re.search(rf"^    {command} +[A-Z]", text, re.MULTILINE)
+    assert help_text(capsys) == text
+
+
+@pytest.mark.parametrize(
+    ("command", "options"),
+    [
+        ("train", "--axes --algorithm -o --name --steps --epochs --patch --batch --seed --device"),
+        ("predict", "-o --axes --channels --overwrite"),
+        ("demo", "--output --seed --steps --close"),
+    ],
+)
+def test_help_of_a_command_explains_every_option(
+    capsys: pytest.CaptureFixture[str], command: str, options: str
+) -> None:
+    text = help_text(capsys, command, "--help")
+    explained = re.findall(r"^  (--?[a-z]+)", text, re.MULTILINE)
+    assert explained == ["-h", *options.split()]
+    assert not re.search(r"None|null|JSON|\bno-", text)
+    assert all(len(line) <= 82 for line in text.splitlines())
+
+
+# -- train and predict ----------------------------------------------------------------------
+
+
+def test_train_then_predict(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "a.tif", "-o", "model", "--name", "my model", *QUICK]) == 0
+    assert told(capsys) == [f"Model after 2 steps: {Path('model/checkpoints/my_model_1')}"]
+    checkpoint = here / "model" / "checkpoints" / "my_model_1" / "last.ckpt"
+    assert checkpoint.is_file()
+
+    assert main(["predict", "model", "a.tif", "-o", "out"]) == 0
+    assert told(capsys) == ["Results: out"]
+    assert [path.name for path in (here / "out").iterdir()] == ["a.tiff"]
+    info = tiff.read_info(here / "out" / "a.tiff")
+    assert (info.shape, info.dtype, info.axes) == ((48, 40), np.float32, "YX")
+    assert info.pixel_size == (0.25, 0.25)
+    assert info.unit == "µm"
+
+    assert main(["predict", str(checkpoint), "a.tif", "--output", "same"]) == 0
+    same = tifffile.imread(here / "same" / "a.tiff")
+    np.testing.assert_array_equal(same, tifffile.imread(here / "out" / "a.tiff"))
+    careamist = CAREamist(checkpoint_path=checkpoint, enable_progress_bar=False)
+    (expected,), _ = careamist.predict(here / "a.tif", tile_size="auto")
+    np.testing.assert_array_equal(same, expected)
+
+
+def test_every_option_of_train_reaches_the_order_form(here: Path) -> None:
+    write(here / "z.tif", 16, 24, 24, axes="ZYX")
+    arguments = "train z.tif -o m --axes zyx --algorithm n2v --name n --epochs 1 --patch 16"
+    assert main([*arguments.split(), "--batch", "3", "--seed", "5", "--device", "cpu"]) == 0
+    config = CAREamist(checkpoint_path=here / "m").config
+    data, training = config.data_config, config.training_config
+    assert config.experiment_name == "n"
+    assert (data.data_type, data.axes, data.patch_size) == ("tiff", "ZYX", (16, 16, 16))
+    assert (data.batch_size, data.seed) == (3, 5)
+    assert (training.num_steps, training.num_epochs, training.device) == (None, 1, "cpu")
+
+
+def test_defaults_are_those_of_the_order_form() -> None:
+    train = cli.Train(data=["a.tif"], o="m")
+    data, training = cli.DataConfig(), cli.TrainingConfig()
+    assert train.axes == data.axes
+    assert (train.patch, train.patch) == data.patch_size
+    assert (train.batch, train.seed) == (data.batch_size, data.seed)
+    assert (train.steps, train.device) == (training.num_steps, training.device)
+
+
+def test_several_files_and_folders(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write(here / "in" / "b.tif", 32, 32, seed=1)
+    write(here / "in" / "deep" / "c.tiff", 32, 48, seed=2)
+    assert main(["train", "a.tif", "in", "-o", "model", *QUICK]) == 0
+    assert main(["predict", "model", "a.tif", "in", "-o", "flat"]) == 0
+    assert sorted(path.name for path in (here / "flat").iterdir()) == [
+        "a.tiff",
+        "b.tiff",
+        "c.tiff",
+    ]
+    assert main(["predict", "model", "in", "-o", "tree"]) == 0
+    assert tiff.read_info(here / "tree" / "deep" / "c.tiff").shape == (32, 48)
+    assert (here / "tree" / "b.tiff").is_file()
+    assert told(capsys)[1:] == ["Results: flat", "Results: tree"]
+
+
+@pytest.mark.parametrize(
+    "name", ["a, b", "x[1]", "[x]", "{x}", '"q"', 'a"b', "a b", "1", "None", "null", "a=b", "%s"]
+)
+def test_paths_are_taken_as_they_are(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    seen: list[cli.Train | cli.Predict] = []
+    monkeypatch.setattr(cli.Train, "run", lambda self: seen.append(self) or 0)
+    monkeypatch.setattr(cli.Predict, "run", lambda self: seen.append(self) or 0)
+    assert main(["train", name, "-o", name]) == 0
+    assert main(["predict", name, "z.tif", name, "-o", name, "--channels", "2,0"]) == 0
+    train, predict = seen
+    assert (train.data, train.output) == ([Path(name)], Path(name))
+    assert (predict.model, predict.output) == (Path(name), Path(name))
+    assert predict.data == [Path("z.tif"), Path(name)]
+    assert predict.channels == [2, 0]
+    assert main(["train", f"none, {name}", "-o", "m", "--batch", f"1,{name}"]) == 2
+    assert capsys.readouterr().err == f"careamist: --batch 1,{name} should be a valid integer.\n"
+
+
+def test_other_axes_and_channels(here: Path, model: Path) -> None:
+    image = write(here / "tcyx.tif", 2, 3, 24, 20, axes="TCYX")
+    arguments = ["predict", str(model), str(image), "-o", "out", "--axes", "TCYX"]
+    assert main([*arguments, "--channels", "1"]) == 0
+    assert tiff.read_info(here / "out" / "tcyx.tiff").shape in {(2, 1, 24, 20), (2, 24, 20)}
+    (expected,), _ = CAREamist(checkpoint_path=model, enable_progress_bar=False).predict(
+        tifffile.imread(image)[:, 1], axes="TYX"
+    )
+    got = tifffile.imread(here / "out" / "tcyx.tiff").reshape(expected.shape)
+    np.testing.assert_allclose(got, expected, rtol=1e-4)
+
+
+def test_existing_results_are_replaced_only_on_request(
+    here: Path, model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["predict", str(model), "a.tif", "-o", "out"]
+    assert main(arguments) == 0
+    first = (here / "out" / "a.tiff").read_bytes()
+    write(here / "a.tif", 48, 40, seed=9)
+    capsys.readouterr()
+    assert main(arguments) == 1
+    (line,) = told(capsys)
+    assert re.fullmatch(r"careamist: .*a\.tiff is already there\. .+", line)
+    assert (here / "out" / "a.tiff").read_bytes() == first
+    assert main([*arguments, "--overwrite", "replace"]) == 0
+    assert (here / "out" / "a.tiff").read_bytes() != first
+
+
+def test_a_second_training_keeps_the_first(here: Path) -> None:
+    for _ in range(2):
+        assert main(["train", "a.tif", "-o", "model", *QUICK]) == 0
+    assert len(list((here / "model").rglob("last.ckpt"))) == 2
+
+
+def test_the_environment_is_not_read(
+    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("TRAIN", "PREDICT", "DEMO", "VERSION"):
+        monkeypatch.setenv(name, "1")
+    assert main(["train", "a.tif", "-o", "model", *QUICK]) == 0
+    assert told(capsys) == [f"Model after 2 steps: {Path('model/checkpoints/careamist_1')}"]
+
+
+# -- errors ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "line"),
+    [
+        # what cannot be used
+        ("train a.tif", 2, r"the following arguments are required: -o/--output\. .*train --help"),
+        ("train -o m", 2, r"the following arguments are required: DATA\. .*train --help"),
+        ("train a.tif -o", 2, r"argument -o/--output: expected one argument\. .*"),
+        ("predict m", 2, r".*required: DATA, -o/--output\. Try: careamist predict --help"),
+        ("train a.tif -o m --nope 3", 2, r"unrecognized arguments: --nope 3\. .*train --help"),
+        ("--nope", 2, r"unrecognized arguments: --nope\. Try: careamist --help"),
+        ("bogus", 2, r".*invalid choice: 'bogus'.*train.*predict.*demo.*"),
+        ("train a.tif -o m --batch 0", 2, r"--batch 0 should be greater than or equal to 1\."),
+        ("train a.tif -o m --batch x", 2, r"--batch x should be a valid integer\."),
+        ("train a.tif -o m --batch=1.5", 2, r"--batch 1\.5 should be a valid integer\."),
+        ("train a.tif -o m --steps 0", 2, r"--steps 0 should be greater than or equal to 1\."),
+        ("train a.tif -o m --epochs -1", 2, r"--epochs -1 should be greater .* 1\."),
+        ("train a.tif -o m --steps 3 --epochs 2", 2, r"Give --steps or --epochs, not both\."),
+        ("train a.tif -o m --patch 4", 2, r"--patch 4 should be greater than or equal to 8\."),
+        ("train a.tif -o m --patch 9", 2, r"--patch \(9, 9\) does not fit .* multiple of 4 .*\."),
+        ("train a.tif -o m --seed -1 --batch 0", 2, r"--batch 0 [^-]*\. --seed -1 [^-]*\."),
+        ("train a.tif -o m --seed 9999999999", 2, r"--seed 9999999999 should be less than 2147.*"),
+        ("train a.tif -o m --axes YYX", 2, r"--axes 'YYX' names an axis twice: expected .*\."),
+        ("train a.tif -o m --axes YQ", 2, r"--axes 'YQ' has unknown letters Q: expected .*\."),
+        ("train a.tif -o m --name a/b", 2, r"--name a/b does not fit\. Letters, digits.*\."),
+        ("train a.tif -o m --device gpu", 2, r"--device gpu does not fit\. .*cpu, cuda.*\."),
+        ("train a.tif -o m --algorithm best", 2, r"--algorithm best should be 'n2v'\."),
+        ("predict m a.tif -o p --overwrite yes", 2, r"--overwrite yes .*'error' or 'replace'\."),
+        ("predict m a.tif -o p --channels 0,x", 2, r"--channels x should be a valid integer\."),
+        # what fails
+        ("train none.tif -o m", 1, r"There is no file or folder none\.tif\. .+"),
+        ("train empty -o m", 1, r"The folder empty holds no tiff files .*\. .+"),
+        ("train text.tif -o m", 1, r"text\.tif cannot be read as a TIFF .*\. .+"),
+        ("train a.tif -o m --axes ZYX", 1, r"--axes 'ZYX' names 3 axes but the image has 2\. .+"),
+        ("train a.tif -o m", 1, r".*\(48, 40\) .*smaller than the patch \(64, 64\)\. .+"),
+        (
+            "train a.tif -o m --patch 16 --device cuda:9",
+            1,
+            r"--device 'cuda:9' was asked for, .*\. .+",
+        ),
+        ("train a.tif -o a.tif --patch 16", 1, r"[A-Z][a-z ]+: a\.tif.*careamist_1\."),
+        ("predict empty a.tif -o p", 1, r"There is no model in empty\. Give a \.ckpt file.*"),
+        ("predict none a.tif -o p", 1, r"There is no model in none\. Give a \.ckpt file.*"),
+        ("predict text.tif a.tif -o p", 1, r"text\.tif is not a careamist checkpoint.*"),
+        ("predict MODEL none.tif -o p", 1, r"There is no file or folder none\.tif\. .+"),
+        ("predict MODEL a.tif -o p --axes CYX", 1, r"--axes 'CYX' names 3 axes .* has 2\. .+"),
+        ("predict MODEL rgb.tif -o p --axes CYX", 1, r"rgb\.tif has 3 channels.* --channels .*"),
+        ("predict MODEL a.tif in -o p", 1, r"a\.tif and in.a\.tif would both be written to .*"),
+    ],
+)
+def test_an_error_is_one_line(
+    here: Path,
+    model: Path,
+    capsys: pytest.CaptureFixture[str],
+    arguments: str,
+    code: int,
+    line: str,
+) -> None:
+    (here / "empty").mkdir()
+    (here / "text.tif").write_text("no pixels")
+    write(here / "rgb.tif", 3, 24, 24, axes="CYX")
+    write(here / "in" / "a.tif", 24, 24)
+    given = [str(model) if word == "MODEL" else word for word in arguments.split()]
+    capsys.readouterr()  # of the fixture
+    assert main(given) == code
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.count("\n") == 1
+    assert re.fullmatch("careamist: " + line, captured.err.rstrip("\n"))
+    assert not list(here.rglob("*.ckpt"))
+    assert not (here / "p").exists()
+
+
+def test_a_line_break_in_a_name_stays_within_the_line(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["train", "no\nfile.tif", "-o", "m"]) == 1
+    assert capsys.readouterr().err == (
+        "careamist: There is no file or folder no file.tif. Check the path.\n"
+    )
+
+
+# -- the interrupt key ----------------------------------------------------------------------
+
+
+def test_an_interrupt_outside_a_run_has_its_code(
+    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(self: object) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli.Train, "run", interrupted)
+    assert main(["train", "a.tif", "-o", "model"]) == 130
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT for one process")
+def test_the_interrupt_key_ends_a_training_and_keeps_the_model(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(here / "big.tif", 256, 256)
+    command = "train big.tif -o model --steps 100000 --patch 32 --batch 4 --device cpu"
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a child inherits SIG_IGN
+    try:
+        with (here / "err.txt").open("wb") as err:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "careamist", *command.split()], stderr=err
+            )
+    finally:
+        signal.signal(signal.SIGINT, before)
+    try:
+        patience = time.monotonic() + 120  # torch is slow to import where others compute
+        while not re.search(r"[3-9]/100000 ", (here / "err.txt").read_text("utf-8")):
+            assert process.poll() is None
+            assert time.monotonic() < patience
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(20) == 130
+    finally:
+        process.kill()
+        process.wait()
+    last = (here / "err.txt").read_text("utf-8").rstrip("\n").split("\n")[-1]
+    stopped = re.fullmatch(
+        r"Stopped\. Model after (\d+) steps: model/checkpoints/careamist_1", last
+    )
+    assert stopped
+    (checkpoint,) = (here / "model").rglob("last.ckpt")
+    assert CAREamist(checkpoint_path=checkpoint).steps_done == int(stopped[1]) >= 3
+    assert "Traceback" not in (here / "err.txt").read_text("utf-8")
+    assert main(["predict", "model", "big.tif", "-o", "out"]) == 0
+    assert np.isfinite(tifffile.imread(here / "out" / "big.tiff")).all()

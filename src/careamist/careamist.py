@@ -132,6 +132,7 @@ class CAREamist:
             If the data cannot be read or learnt from. The message says what to do.
         """
         with self._run("train") as (run_id, emit):
+            self._stop.check()
             self._fit(run_id, emit, train_data, val_data, datamodule)
 
     def predict(
@@ -266,7 +267,6 @@ class CAREamist:
             tell((*bar, *self.listeners), event)
 
         try:
-            self._stop.check()
             with interrupt_stops(self.stop), cpu_threads(self.config.training_config.num_threads):
                 yield run_id, emit
             stopped = self._stop.is_set()
@@ -341,6 +341,7 @@ class CAREamist:
         """
         sources: list[str] = []
         with self._run("predict") as (run_id, emit):
+            self._stop.check()
             if checkpoint is not None:
                 self._use(checkpoint)
             if self._module is None or not self.is_trained:

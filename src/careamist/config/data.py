@@ -140,9 +140,17 @@ class DataConfig(BaseModel):
                     f"axes; the model was trained on {self.dims} ('{self.axes}').",
                     "Give axes that fit, for example 'TYX' for a 2D model on a stack.",
                 )
-            given = len(channels) if channels is not None else stack.data_shape[1]
+            there = stack.data_shape[1]
+            if channels is not None and any(not 0 <= channel < there for channel in channels):
+                raise SettingsError(
+                    f"channels={list(channels)} were chosen, but {stack.source} has {there}.",
+                    f"Choose among 0 to {there - 1}.",
+                )
+            given = there if channels is None else len(channels)
             if given != expected:
                 raise SettingsError(
-                    f"{stack.source} has {given} channels, the model was trained on {expected}.",
+                    f"{stack.source} has {there} channels"
+                    + (f", of which {given} were chosen" if channels is not None else "")
+                    + f"; the model was trained on {expected}.",
                     f"Choose {expected} with channels=[...].",
                 )

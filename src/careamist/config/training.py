@@ -77,9 +77,9 @@ class TrainingConfig(BaseModel):
     @classmethod
     def _epochs_alone(cls, values: Any) -> Any:
         """Let epochs, where they are given and steps are not, say how long to train."""
-        if isinstance(values, dict) and "num_steps" not in values:
-            if values.keys() & {"num_epochs", "steps_per_epoch"}:
-                return values | {"num_steps": None}
+        given = values.keys() if isinstance(values, dict) else set()
+        if given & {"num_epochs", "steps_per_epoch"} and "num_steps" not in given:
+            return values | {"num_steps": None}
         return values
 
     @model_validator(mode="after")

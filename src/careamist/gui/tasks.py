@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -54,6 +55,9 @@ def training_job(config: Configuration, choice: DataChoice) -> Job:
     data, _ = pixels_of(choice)
 
     def train(listener: Listener, stop: StopSignal) -> Any:
+        for module in ("torch", "pytorch_lightning", "careamist.careamist"):
+            stop.check()  # each takes a second or more to import
+            import_module(module)
         from careamist.careamist import CAREamist
 
         careamist = CAREamist(config, work_dir=models_folder(), enable_progress_bar=False)

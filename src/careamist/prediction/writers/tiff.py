@@ -36,7 +36,8 @@ def check_target(target: Path, source: str, *, replace: bool) -> None:
         )
     if target.exists() and not replace:
         raise OutputExistsError(
-            f"{target} is already there.", "Choose another folder, or replace what is there."
+            f"{target} is already there.",
+            "Choose another folder, or replace it (overwrite='replace').",
         )
 
 

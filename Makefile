@@ -14,6 +14,8 @@ endif
 VENV := $(if $(filter pyside6,$(QT)),.venv,.venv-$(QT))
 BIN := $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 INSTALLED := $(VENV)/installed
+# Without a screen nobody could close the window of the demo: it closes itself.
+NO_SCREEN := $(if $(filter Linux,$(shell uname -s 2>/dev/null)),$(if $(DISPLAY)$(WAYLAND_DISPLAY),,yes))
 WITH_DISPLAY := $(BIN)/python scripts/with_display.py
 # The stubs of the two bindings contradict each other: the docks follow PySide6's.
 MYPY_ARGS := $(if $(filter pyqt6,$(QT)),--exclude src/careamist/gui --follow-imports silent)
@@ -22,7 +24,7 @@ export QT_API := $(QT)
 export PYTEST_QT_API := $(QT)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check dist format clean screen virtual-screen
+.PHONY: help demo test check bench dist format clean screen virtual-screen
 .NOTPARALLEL:
 
 help: ## show this list
@@ -30,7 +32,7 @@ help: ## show this list
 	@echo "  QT=pyside6|pyqt6 chooses the Qt binding, ARGS='...' is handed to pytest or the demo."
 
 demo: screen $(INSTALLED) ## open napari with noisy cells and restore them
-	$(WITH_DISPLAY) $(BIN)/python -m careamist demo $(ARGS)
+	$(WITH_DISPLAY) $(BIN)/python -m careamist demo $(if $(NO_SCREEN),--close) $(ARGS)
 
 test: virtual-screen check ## run the checks, then every test
 	$(WITH_DISPLAY) --virtual $(BIN)/python -m pytest $(ARGS)
@@ -41,6 +43,9 @@ check: $(INSTALLED) ## style, types, import contracts and the napari manifest
 	$(BIN)/python -m mypy $(MYPY_ARGS)
 	$(BIN)/lint-imports
 	$(BIN)/python -m npe2 validate src/careamist/napari.yaml
+
+bench: virtual-screen $(INSTALLED) ## how long a user waits: opening, cancelling, closing
+	$(WITH_DISPLAY) --virtual $(BIN)/python benchmarks/latency.py
 
 dist: virtual-screen $(INSTALLED) ## build sdist and wheel, try the wheel in a clean environment
 	rm -rf dist
@@ -56,7 +61,7 @@ clean: ## remove environments, build products and caches
 	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 screen:
-	@PYTHON=$(PYTHON) scripts/setup_system.sh $(if $(DISPLAY)$(WAYLAND_DISPLAY),,--virtual)
+	@PYTHON=$(PYTHON) scripts/setup_system.sh $(if $(NO_SCREEN),--virtual)
 
 virtual-screen:
 	@PYTHON=$(PYTHON) scripts/setup_system.sh --virtual

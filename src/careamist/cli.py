@@ -29,6 +29,7 @@ from careamist.failures import explain_failure
 if TYPE_CHECKING:
     from careamist.careamist import CAREamist
 
+_DATA, _TRAINING = DataConfig(), TrainingConfig()  # every default stands there
 _FAILED, _UNUSABLE, _STOPPED = 1, 2, 130
 _NAMES = {"batch_size": "batch", "experiment_name": "name", "patch_size": "patch"}
 _SETTING = re.compile(rf"\b(axes|channels|device|seed|{'|'.join(_NAMES)})=")
@@ -55,16 +56,24 @@ class Train(_Command):
     """Train a model on noisy images."""
 
     data: _Paths = Field(description="TIFF files, or folders of them.")
-    axes: str = Field("YX", description="One letter of STCZYX for each dimension of an image.")
+    axes: str = Field(
+        _DATA.axes, description="One letter of STCZYX for each dimension of an image."
+    )
     algorithm: Literal["n2v"] = Field("n2v", description="How to learn.")
     output: Path = Field(validation_alias=_OUTPUT, description="Folder for the model.")
     name: str = Field("careamist", description="Letters, digits, blanks, '_' and '-'.")
-    steps: int = Field(1000, ge=1, description="Optimizer steps.")
+    steps: int | None = Field(_TRAINING.num_steps, ge=1, description="Optimizer steps.")
     epochs: int | None = Field(None, ge=1, description="Passes over the data, instead of steps.")
-    patch: int = Field(64, ge=8, description="Edge of the square patches, in pixels.")
-    batch: int = Field(16, ge=1, description="Patches per step; fewer need less memory.")
-    seed: int = Field(42, ge=0, description="The same seed gives the same model.")
-    device: str = Field("auto", description="Where to compute: auto, cpu, cuda, cuda:1, mps.")
+    patch: int = Field(
+        _DATA.patch_size[-1], ge=8, description="Edge of the square patches, in pixels."
+    )
+    batch: int = Field(
+        _DATA.batch_size, ge=1, description="Patches per step; fewer need less memory."
+    )
+    seed: int = Field(_DATA.seed, ge=0, description="The same seed gives the same model.")
+    device: str = Field(
+        _TRAINING.device, description="Where to compute: auto, cpu, cuda, cuda:1, mps."
+    )
 
     @model_validator(mode="after")
     def _one_length(self) -> Train:

@@ -18,7 +18,7 @@ from careamist.dataset.samples import PIXEL_SIZE_UM, clean_cells
 from careamist.events import RunFailed
 from careamist.gui.jobs import jobs_of
 
-STEPS = 500  # about a minute on two cores
+STEPS = 350  # about a minute on two cores
 NEEDED_DB = 1.0  # by which ours must pass the best blur
 _SIZE = (1280, 720)
 

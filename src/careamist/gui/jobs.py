@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import queue
+import time
 from collections import deque
 from collections.abc import Iterator
 from typing import Any, Literal
@@ -28,7 +29,7 @@ from careamist.events import (
 State = Literal["ready", "starting", "running", "stopping", "finished", "stopped", "failed"]
 
 BUSY: tuple[State, ...] = ("starting", "running", "stopping")
-_WAIT = 0.1  # seconds between two looks for news
+_WAIT = 0.2  # seconds between two looks for news
 _registry: WeakKeyDictionary[Any, Jobs] = WeakKeyDictionary()
 
 
@@ -174,7 +175,7 @@ class Jobs(QObject):  # type: ignore[misc, unused-ignore]
             self._progress.update(event.done)
         elif self._progress is None:
             return
-        elif isinstance(event, (StepDone, RegionPredicted)):
+        elif isinstance(event, (StepDone, RegionPredicted)) and not self._unheard:
             self._progress.update(event.done - self._progress.n)
         elif isinstance(event, TERMINAL):
             self._progress.close()
@@ -193,6 +194,8 @@ def _news(run: Run) -> Iterator[list[Event] | None]:
         except queue.Empty:
             yield None
             continue
+        if not isinstance(news[0], TERMINAL):
+            time.sleep(_WAIT)  # a few updates a second: each one takes time from the computation
         while not run.events.empty():
             news.append(run.events.get())
         yield news

@@ -126,6 +126,14 @@ class Panel(QWidget):  # type: ignore[misc, unused-ignore]
         raise NotImplementedError
 
 
+def set_role(button: QPushButton, role: str) -> None:
+    """Let a button look as its role in the stylesheet."""
+    if button.property("role") != role:
+        button.setProperty("role", role)
+        button.style().unpolish(button)
+        button.style().polish(button)
+
+
 def separator(parent: QWidget) -> QFrame:
     """Return a thin line."""
     line = QFrame(parent)

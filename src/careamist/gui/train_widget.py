@@ -18,7 +18,7 @@ from careamist.gui.device_combo import DeviceCombo
 from careamist.gui.form import ModelForm
 from careamist.gui.icons import icon
 from careamist.gui.jobs import BUSY
-from careamist.gui.panel import Panel
+from careamist.gui.panel import Panel, set_role
 from careamist.gui.progress import LossPlot
 from careamist.gui.rows import FieldRow
 from careamist.gui.sample_data import noisy_cells
@@ -133,6 +133,7 @@ class TrainWidget(Panel):
         self.train_button.setEnabled(not wrong)
         self.train_button.setToolTip(wrong or "Train a new model on this image.")
         ended = state in ("finished", "stopped")
+        set_role(self.train_button, "footer" if ended else "primary")  # one accent at a time
         self.footer.setButtons(
             [*([self.apply_button] if ended else []), self.train_button, self.cancel_button]
         )
@@ -162,11 +163,9 @@ class TrainWidget(Panel):
         if isinstance(event, RunStarted):
             self._started = time.monotonic()
             self.plot.setTotal(event.total)
-            resolved = event.resolved
             self.summary.setWords(
                 self._label(),
-                f"{event.total} steps · {resolved.get('n_patches')} patches an epoch · "
-                f"{resolved.get('device')}",
+                f"{event.total} steps · {event.resolved['device']}",
             )
         elif isinstance(event, StepDone):
             if event.loss is not None:
@@ -197,7 +196,8 @@ class TrainWidget(Panel):
             self.form.addWidget(part)
         self.form.addStretch(1)
         self.page.addWidget(self.summary)
-        self.page.addWidget(self.plot, 1)
+        self.page.addWidget(self.plot, 10)
+        self.page.addStretch(1)
         follow(self, self._recolor)
 
     def _recolor(self, colors: Palette) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Sequence
@@ -162,13 +165,32 @@ def test_a_stopped_run_resumes_bit_for_bit(tmp_path: Path, stop_after: int) -> N
     assert second.get_losses() == whole.get_losses()
 
 
+KILLED = """
+import os, signal, sys
+sys.path.insert(0, sys.argv[1])
+from pathlib import Path
+from careamist.events import CheckpointSaved
+from test_walks import new, noise, small
+
+def die(event):
+    if isinstance(event, CheckpointSaved) and event.path.endswith("step_000006.ckpt"):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+new(small(9), Path(sys.argv[2]), [die]).train(train_data=noise(64, 64))
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL")
 def test_a_killed_run_resumes_bit_for_bit_from_its_checkpoint(tmp_path: Path) -> None:
-    whole = new(small(9), tmp_path)
+    whole = new(small(9), tmp_path / "whole")
     whole.train(train_data=noise(64, 64))
-    assert whole.run_dir is not None
-    # what a killed process leaves behind is the last kept checkpoint
+    command = [sys.executable, "-c", KILLED, str(Path(__file__).parent), str(tmp_path / "killed")]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    left = sorted(path.name for path in (tmp_path / "killed").rglob("*") if path.is_file())
+    assert left == ["step_000003.ckpt", "step_000006.ckpt"]
     again = CAREamist(
-        checkpoint_path=whole.run_dir / "step_000006.ckpt",
+        checkpoint_path=tmp_path / "killed",  # the newest checkpoint below it
         work_dir=tmp_path,
         enable_progress_bar=False,
     )

@@ -85,6 +85,7 @@ class Jobs(QObject):  # type: ignore[misc, unused-ignore]
         self._unheard: deque[Event] = deque()
         self._is_telling = False
         self._progress: Any = None
+        self._reached = 0
         self._worker: Any = None
 
     def record(self, kind: RunKind) -> RunRecord | None:
@@ -146,6 +147,7 @@ class Jobs(QObject):  # type: ignore[misc, unused-ignore]
         try:
             while self._unheard:
                 self._tell(self._unheard.popleft())
+            self._move_progress()
         finally:
             self._is_telling = False
 
@@ -172,14 +174,18 @@ class Jobs(QObject):  # type: ignore[misc, unused-ignore]
         """Keep napari's activity dock up to date."""
         if isinstance(event, RunStarted):
             self._progress = progress(total=event.total, desc=record.label)
-            self._progress.update(event.done)
-        elif self._progress is None:
-            return
-        elif isinstance(event, (StepDone, RegionPredicted)) and not self._unheard:
-            self._progress.update(event.done - self._progress.n)
-        elif isinstance(event, TERMINAL):
+            self._reached = event.done
+        elif isinstance(event, (StepDone, RegionPredicted)):
+            self._reached = event.done
+        elif isinstance(event, TERMINAL) and self._progress is not None:
+            self._move_progress()
             self._progress.close()
             self._progress = None
+
+    def _move_progress(self) -> None:
+        # once for a batch of news: each move lets Qt draw the whole window
+        if self._progress is not None and self._progress.n != self._reached:
+            self._progress.update(self._reached - self._progress.n)
 
 
 def _application() -> Any:

@@ -79,8 +79,13 @@ class TrainWidget(Panel):
         self.jobs.start("train", f"Train on {choice.name}", training_job(self.value(), choice))
 
     def open_predict(self) -> None:
-        """Open the Predict dock."""
-        self.viewer.window.add_plugin_dock_widget("careamist", "Predict")
+        """Open the Predict dock, or bring it to the front."""
+        docked = self.viewer.window.dock_widgets.get("Predict (careamist)")
+        if docked is not None:
+            docked.parent().show()
+            docked.parent().raise_()
+        else:
+            self.viewer.window.add_plugin_dock_widget("careamist", "Predict", tabify=True)
 
     def value(self) -> Configuration:
         """Return the configuration that the form describes; raises if it is not valid."""
@@ -218,6 +223,8 @@ class TrainWidget(Panel):
         sizes = [choice.shape[choice.axes.index(a)] for a in "ZYX" if a in choice.axes]
         default = DataConfig().patch_size
         wanted = (_DEPTH, *default) if len(sizes) == 3 else default
+        if self.algorithm_form.errors() or self.data_form.errors():
+            return  # what is wrong there stands there
         grid = self.algorithm_form.value().model.grid
         small = min(sizes[-2:])
         edges = [min(patch, n // grid * grid) for patch, n in zip(wanted, sizes, strict=True)]
@@ -244,8 +251,8 @@ def _collapsible(*forms: ModelForm) -> QCollapsible:
 
 def _experiment_name(name: str) -> str:
     stem = name.rsplit(".", 1)[0] if "." in name else name
-    kept = "".join(c if c.isalnum() or c in "-_ " else "_" for c in stem).strip()
-    return kept or "careamist"
+    kept = "".join(c if c.isalpha() or c.isdecimal() or c in "-_ " else "_" for c in stem)
+    return kept.strip() or "careamist"
 
 
 def _open_sample(viewer: Any) -> None:

@@ -91,7 +91,9 @@ def load(path: str | Path) -> RestorationModule:
 
 
 def find(path: str | Path) -> Path:
-    """Return a checkpoint file: the path itself, or the newest ``last.ckpt`` below a folder.
+    """Return a checkpoint file: the path itself, or the newest one below a folder.
+
+    That is the ``last.ckpt`` of the last run, or what a killed run had kept.
 
     Raises
     ------
@@ -101,7 +103,7 @@ def find(path: str | Path) -> Path:
     path = Path(path).expanduser()
     if path.is_file():
         return path
-    found = sorted(path.rglob("last.ckpt"), key=lambda file: file.stat().st_mtime)
+    found = sorted(path.rglob("*.ckpt"), key=lambda file: file.stat().st_mtime)
     if not found:
         raise SourceNotFoundError(
             f"There is no model in {path}.",

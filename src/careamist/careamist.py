@@ -354,7 +354,8 @@ class CAREamist:
             self.config.data_config.check_fits(stacks, channels)
             device = resolve_device(self.config.training_config.device)
             network = self._module.averaged.eval().to(device)
-            tiling = plan_tiling(network, tile_size, tile_overlap)
+            shapes = [tuple(stack.data_shape) for stack in stacks]
+            tiling = plan_tiling(network, tile_size, tile_overlap, shapes)
             if any(h < exact for h, exact in zip(tiling.halo, network.halo, strict=True)):
                 warnings.warn(
                     f"tile_overlap={tile_overlap} is smaller than what this network sees: tiles "
@@ -391,5 +392,7 @@ class CAREamist:
         self._load(checkpoint)
 
     def _load(self, path: str | Path) -> None:
+        if not str(path).strip():
+            raise SettingsError("An empty path was given.", "Give a .ckpt file or its folder.")
         self._module = checkpoints.load(checkpoints.find(path))
         self.config = self._module.config

@@ -24,6 +24,7 @@ from pydantic_settings import (
 from careamist import __version__
 from careamist.algorithms import ALGORITHMS
 from careamist.config import Configuration, DataConfig, TrainingConfig
+from careamist.dataset.sources import open_stacks
 from careamist.failures import explain_failure
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ class Train(_Command):
         """Train; an interrupt keeps the model."""
         from careamist.careamist import CAREamist
 
-        z = (16,) if "Z" in self.axes.upper() else ()
+        z = (self._planes(),) if "Z" in self.axes.upper() else ()
         epochs = {"num_epochs": self.epochs} if self.epochs else {}
         config = Configuration(
             experiment_name=self.name,
@@ -105,6 +106,12 @@ class Train(_Command):
         careamist.train(train_data=self.data)
         steps, folder = careamist.steps_done, careamist.run_dir
         return _report(careamist, f"Model after {steps} steps: {folder}" if steps else "No model.")
+
+    def _planes(self) -> int:
+        """Return the planes of a patch: 16, or as many as the thinnest volume lets."""
+        stacks = open_stacks(self.data, "tiff", self.axes)
+        grid = Configuration().algorithm_config.model.grid
+        return max(min(16, *(s.data_shape[-3] // grid * grid for s in stacks)), 2 * grid)
 
 
 class Predict(_Command):

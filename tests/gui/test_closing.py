@@ -48,7 +48,7 @@ def state():
             time.sleep(0.5)
             return original(*args)
         predictor.read_window = slow
-        predictor._ACTIVATION_BYTES = 4 * 48 * 80 * 80
+        predictor._ACTIVATION_BYTES = {2: 4 * 48 * 80 * 80}
         _, predict = viewer.window.add_plugin_dock_widget("careamist", "Predict")
         predict.predict()
 

@@ -106,7 +106,7 @@ def test_tiles_stream_into_the_layer(docks: Docks, monkeypatch: pytest.MonkeyPat
     from careamist.prediction import predictor
 
     docks.trained()
-    monkeypatch.setattr(predictor, "_ACTIVATION_BYTES", 4 * 12 * 40 * 40)  # small tiles
+    monkeypatch.setattr(predictor, "_ACTIVATION_BYTES", {2: 4 * 12 * 40 * 40})  # small tiles
     original = predictor.read_window
 
     def read(*args: Any) -> Any:
@@ -169,7 +169,7 @@ def test_cancelling_a_prediction_keeps_the_part_done(
     from careamist.prediction import predictor
 
     docks.trained()
-    monkeypatch.setattr(predictor, "_ACTIVATION_BYTES", 4 * 12 * 40 * 40)
+    monkeypatch.setattr(predictor, "_ACTIVATION_BYTES", {2: 4 * 12 * 40 * 40})
     held = threading.Event()
     original = predictor.read_window
 

@@ -18,7 +18,7 @@ _FLIP, _FLIP_AXIS, _TURN, _TURNS = 1, 2, 3, 4
 class XYFlip(BaseModel):
     """Mirror a patch along X or Y, one at a time."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", title="Flip")
 
     name: Literal["XYFlip"] = "XYFlip"
     flip_x: bool = Field(True, description="Mirror along X.")
@@ -40,7 +40,7 @@ class XYFlip(BaseModel):
 class XYRandomRotate90(BaseModel):
     """Turn a patch by one, two or three quarters in the YX plane."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", title="Rotate 90°")
 
     name: Literal["XYRandomRotate90"] = "XYRandomRotate90"
     p: float = Field(0.5, ge=0, le=1, description="Probability of a turn.")

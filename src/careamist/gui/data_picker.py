@@ -302,9 +302,9 @@ class DataPicker(QWidget):
                 self._chips.setAxes(self._answers[image])
 
     def _inspected(self, path: str) -> tuple[SourceInfo | None, str]:
-        if (problem := path_problem(path)) or self._inspect is None:
-            return None, problem
         try:
+            if (problem := path_problem(path)) or self._inspect is None:
+                return None, problem
             return self._inspect(path), ""
         except Exception as error:  # whatever a reader raises is the answer
             first = (str(error) or type(error).__name__).splitlines()[0]

@@ -212,6 +212,7 @@ class RowEditor(QWidget):
         while len(self._spins) > len(numbers):
             spin = self._spins.pop()
             self._line.removeWidget(spin)
+            spin.hide()  # it is deleted later than the others are drawn
             spin.deleteLater()
         while len(self._spins) < len(numbers):
             self._add(numbers[len(self._spins)])

@@ -53,6 +53,7 @@ class Panel(QWidget):  # type: ignore[misc, unused-ignore]
         self.message = MessageBox(self)
         self.form.addWidget(self.message)
         self.pages = QStackedWidget(self)
+        self.pages.setMinimumHeight(160)  # two docks above each other keep a page each
         self.pages.addWidget(self._form_page)
         self.pages.addWidget(self._run_page)
         self.footer = RunFooter(self)
@@ -106,6 +107,13 @@ class Panel(QWidget):  # type: ignore[misc, unused-ignore]
     def showFailure(self, event: RunFailed) -> None:
         """Say in the form, once, what went wrong and what to do."""
         self.message.show_message("error", event.message, event.hint)
+
+    def showProblem(self, text: str) -> None:
+        """Say in full what is wrong with the settings; the footer may have to cut it."""
+        if text:
+            self.message.show_message("warning", text)
+        elif self.message.kind() == "warning":
+            self.message.clear()
 
     def refresh(self) -> None:
         """Show the state of the jobs."""

@@ -100,6 +100,14 @@ class PredictWidget(Panel):
                 f"The model works on {dims}D images, but axes {choice.axes} are "
                 f"{3 if 'Z' in choice.axes else 2}D. Change the axes or the model."
             )
+        expected = self.jobs.model.config.data_config.n_channels or 1
+        if choice is not None:
+            there = choice.shape[choice.axes.index("C")] if "C" in choice.axes else 1
+            if there != expected:
+                return (
+                    f"The model works on {_count(expected, 'channel')}, the image has {there}. "
+                    "Choose an image with as many, or split it into its channels."
+                )
         return ""
 
     # -- what the state shows ------------------------------------------------------------------
@@ -119,6 +127,8 @@ class PredictWidget(Panel):
             if state != "running":
                 self.footer.setBusy("Starting…" if state == "starting" else "Stopping…")
             return
+        needs_words = self.jobs.model is not None and not self.picker.problem()
+        self.showProblem(wrong if needs_words else "")
         text, sign = wrong or "Ready to denoise.", "info" if wrong else ""
         if state == "finished" and not wrong:
             text, sign = "Done. The result is a new layer.", "done"
@@ -206,10 +216,17 @@ class PredictWidget(Panel):
 
 def _how_axes_apply(dims: int, choice: DataChoice) -> str:
     """Say in words how a model goes over the axes of an image."""
+    words = {"T": "time point", "S": "sample"}
     others = [
-        f"{n} {axis}" for axis, n in zip(choice.axes, choice.shape, strict=True) if axis in "ST"
+        _count(n, words[axis])
+        for axis, n in zip(choice.axes, choice.shape, strict=True)
+        if axis in words
     ]
     works_on = "ZYX" if dims == 3 else "YX"
     if not others:
         return ""
     return f"The model works on {works_on}: each of the {' × '.join(others)} is denoised alone."
+
+
+def _count(n: int, word: str) -> str:
+    return f"{n} {word}{'s' if n != 1 else ''}"

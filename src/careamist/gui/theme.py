@@ -202,6 +202,9 @@ QPushButton[role="small"] {{ font-size: 9pt; padding: 0px 7px; min-height: {row 
     max-height: {row - 4}px; }}
 QPushButton[role="toggle"] {{ font-size: 9pt; padding: 0px 6px; background-color: {c.foreground}; }}
 QPushButton[role="toggle"]:checked {{ background-color: {c.secondary}; }}
+QPushButton[role="fold"] {{ background: transparent; font-weight: bold; text-align: left;
+    padding: 2px 0px; }}
+QPushButton[role="fold"]:checked {{ background: transparent; }}
 QPushButton[role="link"] {{ background: transparent; color: {c.accent}; padding: 0px 2px; }}
 QPushButton[role="primary"] {{ background-color: {c.current}; font-weight: bold; }}
 QPushButton[role="primary"]:hover {{ background-color: {c.highlight}; }}

@@ -6,8 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
-from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
-from superqt import QCollapsible
+from qtpy.QtWidgets import QLabel
 
 from careamist.config import N2V, Configuration, DataConfig, TrainingConfig, explain
 from careamist.errors import CareamistError
@@ -15,15 +14,14 @@ from careamist.events import EpochDone, Event, RunFailed, RunStarted, StepDone
 from careamist.gui.card import Card
 from careamist.gui.data_picker import DataPicker
 from careamist.gui.device_combo import DeviceCombo
+from careamist.gui.fold import Fold
 from careamist.gui.form import ModelForm
-from careamist.gui.icons import icon
 from careamist.gui.jobs import BUSY
 from careamist.gui.panel import Panel, set_role
 from careamist.gui.progress import LossPlot
 from careamist.gui.rows import FieldRow
 from careamist.gui.sample_data import noisy_cells
 from careamist.gui.tasks import check_choice, gui_threads, inspect_path, training_job
-from careamist.gui.theme import Palette, follow
 
 if TYPE_CHECKING:
     import napari
@@ -50,7 +48,7 @@ class TrainWidget(Panel):
         self.algorithm_form = ModelForm(N2V(), self, level="advanced")
         self.data_form = ModelForm(DataConfig(), self, level="advanced")
         self.training_form = ModelForm(TrainingConfig(), self, level="advanced")
-        self.advanced = _collapsible(self.algorithm_form, self.data_form, self.training_form)
+        self.advanced = Fold("Ad&vanced", self, self._forms())
         self.summary = Card(self, "&Settings")
         self.summary.button.setToolTip("Back to the settings, for a new training.")
         self.summary.button.setAccessibleName("Back to the settings")
@@ -146,6 +144,7 @@ class TrainWidget(Panel):
             self._show_end(state)
         elif not busy:
             self.footer.setIdle(wrong or "Ready to train.", "info" if wrong else "")
+            self.showProblem("" if self.picker.problem() else wrong)
         elif state == "starting":
             self.summary.setWords(self._label(), "Loading…")
             self.footer.setBusy("Starting…")
@@ -203,11 +202,6 @@ class TrainWidget(Panel):
         self.page.addWidget(self.summary)
         self.page.addWidget(self.plot, 10)
         self.page.addStretch(1)
-        follow(self, self._recolor)
-
-    def _recolor(self, colors: Palette) -> None:
-        self.advanced.setExpandedIcon(icon("open", colors))
-        self.advanced.setCollapsedIcon(icon("closed", colors))
 
     def _on_edit(self) -> None:
         if self.sender() is self.picker:
@@ -233,20 +227,6 @@ class TrainWidget(Panel):
         if min(edges) >= 2 * grid and tuple(edges) != current.patch_size:
             fitting = {"axes": choice.axes, "patch_size": tuple(edges)}
             self.data_form.setValue(DataConfig.model_validate(current.model_dump() | fitting))
-
-
-def _collapsible(*forms: ModelForm) -> QCollapsible:
-    box = QCollapsible("Advanced")
-    content = QWidget()
-    content.setProperty("clear", True)
-    lines = QVBoxLayout(content)
-    lines.setContentsMargins(0, 4, 0, 0)
-    lines.setSpacing(8)
-    for form in forms:
-        lines.addWidget(form)
-    box.setContent(content)
-    box.collapse(animate=False)
-    return box
 
 
 def _experiment_name(name: str) -> str:

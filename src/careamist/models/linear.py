@@ -69,7 +69,8 @@ def fit_filter(images: torch.Tensor, free: torch.Tensor) -> torch.Tensor:
         windows = windows.reshape(-1, free.numel())
         known, wanted = windows[:, free.flatten()], windows[:, free.numel() // 2]
         gram = known.T @ known / len(known)
-        gram += _RIDGE * gram.diagonal().mean() * torch.eye(len(gram), dtype=gram.dtype)
+        ridge = _RIDGE * gram.diagonal().mean() + torch.finfo(gram.dtype).eps
+        gram += ridge * torch.eye(len(gram), dtype=gram.dtype)
         weights = torch.zeros(free.shape, dtype=torch.float64)
         weights[free] = torch.linalg.solve(gram, known.T @ wanted / len(known))
         filters.append(_symmetric(weights, free))

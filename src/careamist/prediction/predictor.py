@@ -21,13 +21,16 @@ if TYPE_CHECKING:
     from careamist.prediction.sinks import Sink
     from careamist.stop import StopSignal
 
-_ACTIVATION_BYTES = 32 * 2**20  # larger ones are mapped and zeroed anew by each operation (glibc)
+# Larger activations are mapped and zeroed anew by each operation (glibc). In a volume the halo
+# weighs more: there fewer, larger tiles win.
+_ACTIVATION_BYTES = {2: 32 * 2**20, 3: 512 * 2**20}
 
 
 def plan_tiling(
     model: UNetModel,
     tile_size: Sequence[int] | str | None,
     tile_overlap: Sequence[int] | str = "auto",
+    data_shapes: Sequence[Sequence[int]] = (),
 ) -> Tiling:
     """Return the tiling for a network.
 
@@ -40,13 +43,14 @@ def plan_tiling(
         activation stays below 32 MiB.
     tile_overlap : sequence of int or "auto"
         Overlap of neighbouring windows in (Z)YX; "auto" is twice the halo, which is exact.
+    data_shapes : sequence of sequence of int
+        SC(Z)YX shapes of the images: "auto" gives what a thin axis does not need to the others.
     """
     grid, halo = model.grid, model.halo
     if tile_size == "auto":
         values_per_pixel = 3 * model.head.in_channels  # the concatenation at full resolution
-        pixels = _ACTIVATION_BYTES / (4 * values_per_pixel)
-        edge = int(pixels ** (1 / len(grid)))
-        return Tiling(grid, halo, tuple(edge // step * step for step in grid))
+        pixels = _ACTIVATION_BYTES[len(grid)] / (4 * values_per_pixel)
+        return Tiling(grid, halo, _auto_tile(pixels, grid, halo, data_shapes))
     if isinstance(tile_size, str) or (isinstance(tile_overlap, str) and tile_overlap != "auto"):
         raise SettingsError(
             f"tile_size={tile_size!r}, tile_overlap={tile_overlap!r} is not understood:",
@@ -63,6 +67,25 @@ def plan_tiling(
             for overlap, step in zip(tile_overlap, grid, strict=True)
         )
     return Tiling(grid, halo, None if tile_size is None else tuple(map(int, tile_size)))
+
+
+def _auto_tile(
+    pixels: float,
+    grid: Sequence[int],
+    halo: Sequence[int],
+    data_shapes: Sequence[Sequence[int]],
+) -> tuple[int, ...]:
+    """Return windows of about `pixels` that are no longer than the longest image on any axis."""
+    dims = len(grid)
+    longest = [max((shape[2 + i] for shape in data_shapes), default=2**31) for i in range(dims)]
+    tile = [0] * dims
+    for place, axis in enumerate(sorted(range(dims), key=longest.__getitem__)):
+        edge = int(pixels ** (1 / (dims - place)))
+        least = 3 * halo[axis]  # a core as large as the halo: less would mostly compute context
+        wanted = min(max(edge, least), -(-longest[axis] // grid[axis]) * grid[axis])
+        tile[axis] = wanted // grid[axis] * grid[axis]
+        pixels /= max(tile[axis], 1)
+    return tuple(tile)
 
 
 def predict_stacks(

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -95,7 +97,7 @@ def read_info(path: str | Path) -> TiffInfo:
     if not path.is_file():
         raise SourceNotFoundError(f"There is no file {path}.", "Check the path.")
     try:
-        with tifffile.TiffFile(path) as tif:
+        with _quietly(), tifffile.TiffFile(path) as tif:
             series = tif.series[0]
             _refuse_truncated(path, tif)
             pixel_size, unit = _pixel_size(tif)
@@ -172,12 +174,30 @@ def _open(path: Path) -> NDArray[Any]:
     except ValueError:  # compressed or not contiguous
         pass
     try:
-        return tifffile.imread(path)
+        with _quietly():
+            return tifffile.imread(path)
     except Exception as error:
         raise _unreadable(path, error) from error
 
 
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """Keep tifffile from logging what is raised in our words."""
+    logger = logging.getLogger("tifffile")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL + 1)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
 def _unreadable(path: Path, error: Exception) -> UnreadableError:
+    if "imagecodecs" in str(error) or isinstance(error, ImportError):
+        return UnreadableError(
+            f"{path} is compressed in a way that needs another package.",
+            "Run: pip install imagecodecs",
+        )
     return UnreadableError(
         f"{path} cannot be read as a TIFF ({str(error) or type(error).__name__}).",
         "Open it in the program that made it and save it again.",

@@ -129,6 +129,50 @@ def test_tiles_stream_into_the_layer(docks: Docks, monkeypatch: pytest.MonkeyPat
     assert shares[-1] == 1
 
 
+def test_the_output_may_be_removed_while_tiles_stream(
+    docks: Docks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from careamist.prediction import predictor
+
+    docks.trained()
+    monkeypatch.setattr(predictor, "_ACTIVATION_BYTES", {2: 4 * 12 * 40 * 40})
+    original = predictor.read_window
+
+    def read(*args: Any) -> Any:
+        time.sleep(0.2)
+        return original(*args)
+
+    monkeypatch.setattr(predictor, "read_window", read)
+    docks.click(docks.predict.predict_button)
+    docks.qtbot.waitUntil(lambda: len(docks.viewer.layers) == 2, timeout=SECONDS)
+    docks.qtbot.wait(300)
+    docks.viewer.layers.remove("noisy (N2V)")
+    docks.wait("predict", "finished", "failed")
+    assert docks.jobs.state("predict") == "finished"
+    assert [layer.name for layer in docks.viewer.layers] == ["noisy"]
+
+
+def test_a_model_for_other_channels_is_told_before_the_run(docks: Docks) -> None:
+    docks.trained()
+    color = docks.viewer.add_image(np.zeros((40, 40, 3), np.uint8), rgb=True, name="color")
+    docks.predict.picker.setLayer(color)
+    assert "works on 1 channel, the image has 3" in docks.predict.problem()
+    assert docks.predict.message.title() == docks.predict.problem()
+    docks.predict.picker.setLayer(docks.layer)
+    assert docks.predict.message.kind() == ""
+
+
+def test_advanced_unfolds_at_its_height(docks: Docks) -> None:
+    docks.train.parent().setFloating(True)
+    docks.train.resize(350, 700)
+    docks.train.advanced.setOpen(True)
+    docks.qtbot.wait(100)
+    for form in (docks.train.algorithm_form, docks.train.data_form, docks.train.training_form):
+        assert form.height() >= form.minimumSizeHint().height()
+    docks.train.advanced.setOpen(False)
+    assert not docks.train.data_form.isVisible()
+
+
 def test_cancelling_training_keeps_the_model_and_the_next_run_works(docks: Docks) -> None:
     docks.quick(docks.train, steps=100_000)
     docks.click(docks.train.train_button)

@@ -130,6 +130,15 @@ def test_an_overlap_of_the_caller_is_used_as_given() -> None:
         plan_tiling(model, "large")
 
 
+@pytest.mark.parametrize("shape", [(27, 226, 186), (64, 256, 256), (5, 3000, 3000)])
+def test_thin_volumes_are_not_cut_into_crumbs(shape: tuple[int, int, int]) -> None:
+    model = UNetModel(dims=3)
+    tiling = plan_tiling(model, "auto", data_shapes=[(1, 1, *shape)])
+    tiles = tiling.specs(0, (1, 1, *shape))
+    computed = sum(np.prod(tile["patch_size"]) for tile in tiles)
+    assert computed < 2 * np.prod(shape)
+
+
 def test_the_sink_comes_before_the_news() -> None:
     model, seen = calibrated(2, "nearest"), []
     sink = ArraySink()

@@ -96,6 +96,7 @@ def explain(error: ValidationError) -> str:
     """Return a validation error as one line that names each field."""
     parts = []
     for item in error.errors():
-        field = ".".join(str(part) for part in item["loc"]) or "settings"
-        parts.append(f"{field}: {item['msg'].removeprefix('Value error, ')}")
+        field = ".".join(str(part) for part in item["loc"])
+        words = item["msg"].removeprefix("Value error, ")
+        parts.append(f"{field}: {words}" if field else words)
     return "; ".join(parts)

@@ -153,6 +153,43 @@ class AxesTransform:
         n_t = self.size("T")
         return {"S": sample_idx // n_t, "T": sample_idx % n_t}
 
+    def boxes(
+        self, samples: range, coords: Sequence[int], size: Sequence[int]
+    ) -> list[tuple[slice, ...]]:
+        """Return what to index the data with to read several samples at one place.
+
+        Parameters
+        ----------
+        samples : range
+            Consecutive samples of the merged axis.
+        coords, size : sequence of int
+            First pixel and size in (Z)YX, inside the image.
+
+        Returns
+        -------
+        list of tuple of slice
+            Boxes in the original axes that together hold the samples, in their order.
+        """
+        n_t = self.size("T")
+        spatial = {
+            axis: slice(start, start + n)
+            for axis, start, n in zip(spatial_axes(self.original_axes), coords, size, strict=True)
+        }
+        (first, skipped), (last, rest) = divmod(samples.start, n_t), divmod(samples.stop, n_t)
+        if not skipped and not rest:
+            runs = [(slice(first, last), slice(0, n_t))]
+        else:
+            runs = [
+                (slice(s, s + 1), slice(skipped * (s == first), rest if s == last else n_t))
+                for s in range(first, last + bool(rest))
+            ]
+        return [
+            tuple(
+                {**spatial, "S": s, "T": t, "C": slice(None)}[axis] for axis in self.original_axes
+            )
+            for s, t in runs
+        ]
+
 
 def get_patch_slices(
     original_axes: str,

@@ -1,4 +1,4 @@
-"""The masks of Noise2Void: which pixels, replaced by what, and the loss that follows."""
+"""Noise2Void: its settings, its loss, and what its linear path may look at."""
 
 from __future__ import annotations
 
@@ -8,158 +8,17 @@ import torch
 from torch import nn
 
 from careamist.algorithms.n2v import N2V
+from careamist.models.network import UNet
 from careamist.stream import hashed
 
-RADIUS = 2  # of the default window of 5 pixels
 
-
-def keys_of(n, first=0):
-    return hashed(torch.arange(first, first + n, dtype=torch.int64))
-
-
-def numbered(n, *shape):
-    """Make images in which the value of a pixel is its flat index."""
-    pixels = torch.arange(float(np.prod(shape)), dtype=torch.float64)
-    return pixels.view(1, 1, *shape).expand(n, 1, *shape)
+def keys_of(n):
+    return hashed(torch.arange(n, dtype=torch.int64))
 
 
 def random_images(n, channels, *shape):
     generator = torch.Generator().manual_seed(0)
     return torch.randn(n, channels, *shape, generator=generator)
-
-
-def chi_square(counts):
-    expected = counts.sum() / len(counts)
-    return float(((counts - expected) ** 2 / expected).sum())
-
-
-def replacements_at(point, shape, n_keys, **settings):
-    """Return what the pixel at `point` was replaced by, as offsets, wherever it was."""
-    n2v = N2V(masked_pixel_percentage=25, **settings)
-    flat = int(np.ravel_multi_index(point, shape))
-    found = []
-    for first in range(0, n_keys, 20_000):
-        masked = n2v.mask(numbered(20_000, *shape), keys_of(20_000, first))
-        values = masked.inputs.flatten(1)[:, flat]
-        hit = ((masked.places[:, 0] == flat) & (masked.weights[:, 0] > 0)).any(dim=1)
-        assert (values[~hit] == flat).all()
-        found.append(values[hit].long().numpy())
-    sources = np.stack(np.unravel_index(np.concatenate(found), shape), axis=1)
-    return sources - np.asarray(point)
-
-
-SHAPE = (8, 8)
-POINTS = {"interior": (4, 3), "edge": (4, 0), "next to the edge": (1, 5), "corner": (7, 7)}
-
-
-@pytest.mark.parametrize("point", POINTS.values(), ids=POINTS)
-def test_replacement_is_uniform_over_the_window_inside_the_patch_without_its_centre(point):
-    offsets = replacements_at(point, SHAPE, 120_000)
-    window = {
-        (dy, dx)
-        for dy in range(-RADIUS, RADIUS + 1)
-        for dx in range(-RADIUS, RADIUS + 1)
-        if 0 <= point[0] + dy < SHAPE[0] and 0 <= point[1] + dx < SHAPE[1] and (dy, dx) != (0, 0)
-    }
-    drawn, counts = np.unique(offsets, axis=0, return_counts=True)
-    assert {(int(y), int(x)) for y, x in drawn} == window  # own row and column, never itself
-    assert counts.sum() > 15_000
-    freedom = len(counts) - 1
-    assert chi_square(counts) < freedom + 4 * (2 * freedom) ** 0.5
-
-
-def test_no_offset_is_drawn_twice_as_often():
-    """The offset +1 was, in a widespread implementation; own row and column were left out."""
-    offsets = replacements_at((8, 8), (16, 16), 60_000, roi_size=11)
-    for axis in (0, 1):
-        shares = np.bincount(offsets[:, axis] + 5, minlength=11) / len(offsets)
-        expected = np.full(11, 11 / 120)
-        expected[5] = 10 / 120  # the centre is missing from its own row and column
-        np.testing.assert_allclose(shares, expected, atol=5 * (0.09 / len(offsets)) ** 0.5)
-
-
-def test_replacement_is_uniform_in_3d():
-    shape, point = (4, 6, 6), (2, 0, 3)
-    offsets = replacements_at(point, shape, 120_000, roi_size=3)
-    drawn, counts = np.unique(offsets, axis=0, return_counts=True)
-    assert len(drawn) == 3 * 2 * 3 - 1
-    freedom = len(counts) - 1
-    assert chi_square(counts) < freedom + 4 * (2 * freedom) ** 0.5
-
-
-@pytest.mark.parametrize("percentage", [0.2, 2.0, 11.0, 25.0])
-@pytest.mark.parametrize("shape", [(64, 64), (40, 100), (16, 32, 32)])
-def test_density_is_the_one_asked_for(percentage, shape):
-    n2v, n = N2V(masked_pixel_percentage=percentage), 400
-    masked = n2v.mask(random_images(n, 1, *shape), keys_of(n))
-    share = 100 * float(masked.weights.sum()) / (n * np.prod(shape))
-    assert share == pytest.approx(percentage, rel=0.03)
-
-
-def test_every_pixel_is_replaced_equally_often():
-    n2v, n, size = N2V(masked_pixel_percentage=11.0), 20_000, 16
-    masked = n2v.mask(numbered(n, size, size), keys_of(n))
-    counts = np.bincount(masked.places[masked.weights > 0].numpy(), minlength=size * size)
-    # stratified draws vary less than independent ones: 5 standard deviations of the latter
-    expected = n * 0.11
-    np.testing.assert_allclose(counts, expected, atol=5 * (expected * 0.89) ** 0.5)
-
-
-@pytest.mark.parametrize("shape", [(64, 64), (16, 32, 24)])
-def test_all_other_pixels_are_untouched(shape):
-    images = random_images(8, 2, *shape)
-    before = images.clone()
-    masked = N2V().mask(images, keys_of(8))
-    assert torch.equal(images, before)
-    assert masked.inputs.shape == images.shape
-    changed = (masked.inputs != images).flatten(2)
-    chosen = torch.zeros_like(changed)
-    index = torch.where(masked.weights > 0, masked.places, -1)
-    for sample in range(8):
-        for channel in range(2):
-            chosen[sample, channel, index[sample, channel][index[sample, channel] >= 0]] = True
-    assert torch.equal(changed, chosen)  # all values differ, so each replacement shows
-
-
-def test_replacements_come_from_the_image_as_it_was_and_from_the_same_channel():
-    images = random_images(4, 3, 32, 32)
-    masked = N2V(masked_pixel_percentage=25).mask(images, keys_of(4))
-    for sample in range(4):
-        for channel in range(3):
-            assert torch.isin(masked.inputs[sample, channel], images[sample, channel]).all()
-
-
-def test_channels_are_masked_apart():
-    images = random_images(1, 1, 64, 64).expand(1, 2, 64, 64)
-    masked = N2V().mask(images, keys_of(1))
-    first, second = (masked.inputs[0] != images[0]).flatten(1)
-    both = float((first & second).sum())
-    expected = 0.11 * float(first.sum())
-    assert abs(both - expected) < 5 * expected**0.5
-
-
-def test_the_mask_of_a_sample_does_not_depend_on_its_batch():
-    images, keys = random_images(6, 2, 32, 32), keys_of(6)
-    together = N2V().mask(images, keys)
-    for order in ([5, 2, 0], [3], [1, 1]):
-        part = N2V().mask(images[order], keys[order])
-        for of_part, of_all in zip(part, together, strict=True):
-            assert torch.equal(of_part, of_all[order])
-
-
-def test_other_keys_make_other_masks():
-    images = random_images(1, 1, 64, 64).expand(50, 1, 64, 64)
-    masked = N2V().mask(images, keys_of(50)).inputs
-    assert len(masked.flatten(1).unique(dim=0)) == 50
-
-
-@pytest.mark.parametrize("shape", [(1, 1), (1, 9), (2, 2)])
-def test_tiny_patches_never_lose_their_own_place(shape):
-    masked = N2V(masked_pixel_percentage=25).mask(numbered(500, *shape), keys_of(500))
-    values = masked.inputs.flatten(1)
-    assert ((values >= 0) & (values < np.prod(shape))).all()
-    if shape == (1, 1):
-        assert masked.weights.sum() == 0  # there is nothing to replace it by
 
 
 class Doubled(nn.Module):
@@ -209,13 +68,6 @@ def test_a_batch_without_replaced_pixels_has_no_loss_and_is_a_number():
     assert float(N2V().loss(Doubled(), images, keys_of(1))) == 0
 
 
-def test_masks_are_the_same_in_both_precisions():
-    images, keys = random_images(4, 1, 48, 48), keys_of(4)
-    single, double = N2V().mask(images, keys), N2V().mask(images.double(), keys)
-    assert torch.equal(single.places, double.places)
-    assert torch.equal(single.inputs.double(), double.inputs)
-
-
 @pytest.mark.parametrize(
     ("settings", "told"),
     [
@@ -225,8 +77,186 @@ def test_masks_are_the_same_in_both_precisions():
         ({"masked_pixel_percentage": 0.01}, r"greater than or equal to 0\.05"),
         ({"masked_pixel_percentage": 50}, "less than or equal to 25"),
         ({"mask_percentage": 5}, "Extra inputs are not permitted"),
+        ({"struct_span": 4}, "must be odd"),
+        ({"struct_span": 17}, "less than or equal to 15"),
+        ({"struct_axes": "diagonal"}, "'horizontal', 'vertical', 'cross' or 'square'"),
+        ({"struct_mask": ((1, 0, 1), (1, 0))}, "rows of equal length"),
+        ({"struct_mask": ((1, 0), (0, 1))}, r"odd length, not \(2, 2\)"),
+        ({"struct_mask": (1, 0, 1)}, r"odd length, not \(3,\)"),
+        ({"struct_mask": ((2, 0, 1),)}, "0 and 1 only"),
+        ({"struct_mask": ((0, 1, 0),)}, "beside its centre"),
+        ({"struct_mask": ((1, 0, 1),), "struct_axes": "cross"}, "choose one"),
     ],
 )
 def test_bad_settings_are_refused(settings, told):
     with pytest.raises(ValueError, match=told):
         N2V(**settings)
+
+
+def test_a_pattern_is_stored_without_its_centre_and_comes_back_from_json():
+    n2v = N2V(struct_mask=np.ones((1, 5), dtype=bool))
+    assert n2v.struct_mask == ((1, 1, 0, 1, 1),)
+    assert N2V.model_validate_json(n2v.model_dump_json()) == n2v
+    preset = N2V(struct_axes="horizontal").pattern
+    np.testing.assert_array_equal(n2v.pattern, preset[2:3])
+
+
+def test_settings_of_the_first_version_keep_their_meaning():
+    old = {"algorithm": "n2v", "roi_size": 7, "masked_pixel_percentage": 0.2}
+    old["model"] = {"depth": 3, "num_channels_init": 8, "linear_path": False}
+    n2v = N2V.model_validate(old)
+    assert (n2v.roi_size, n2v.percentage, n2v.strategy) == (7, 0.2, "uniform")
+    assert n2v.pattern is None
+    form = n2v.model
+    assert form == UNet(depth=3, num_channels_init=8, linear_path=False, pool_z=True)
+    assert not any((form.n2v2, form.residual, form.independent_channels))
+
+
+@pytest.mark.parametrize(
+    ("settings", "percentage"),
+    [
+        ({}, 11),
+        ({"strategy": "median"}, 11),
+        ({"struct_axes": "horizontal"}, 2),
+        ({"struct_axes": "vertical", "struct_span": 11}, 2),
+        ({"struct_axes": "square", "struct_span": 11}, 22 / 121),
+        ({"struct_axes": "horizontal", "masked_pixel_percentage": 5}, 5),
+    ],
+)
+def test_the_default_share_leaves_most_of_a_patch_to_learn_from(settings, percentage):
+    n2v = N2V(**settings)
+    assert n2v.percentage == pytest.approx(percentage)
+    images = random_images(20, 1, 64, 64)
+    changed = (n2v.mask(images, keys_of(20)).inputs != images).float().mean()
+    assert changed < 0.25
+
+
+@pytest.mark.parametrize(
+    ("settings", "patch", "told"),
+    [
+        ({"masked_pixel_percentage": 0.05}, (32, 32), "less than one pixel"),
+        ({"struct_axes": "square", "struct_span": 15}, (16, 16), "0.0977778 is less than one"),
+        ({"struct_mask": (((1, 0, 1),),)}, (64, 64), "3 axes"),
+        ({"strategy": "median", "struct_axes": "square"}, (64, 64), "no median is left"),
+    ],
+)
+def test_patches_that_nothing_can_be_learnt_from_are_refused(settings, patch, told):
+    with pytest.raises(ValueError, match=told):
+        N2V(**settings).check_patch(patch)
+    N2V(**settings).check_patch((16, 64, 64))  # the same is fine in a volume
+
+
+@pytest.mark.parametrize(
+    ("settings", "flip", "turn"),
+    [
+        ({}, True, True),
+        ({"struct_axes": "horizontal"}, True, False),
+        ({"struct_axes": "vertical"}, True, False),
+        ({"struct_axes": "cross"}, True, True),
+        ({"struct_axes": "square"}, True, True),
+        ({"struct_mask": ((1, 0, 0), (0, 0, 0), (0, 0, 1))}, False, False),
+    ],
+)
+def test_it_tells_which_augmentations_keep_the_pattern(settings, flip, turn):
+    assert (N2V(**settings).may_flip, N2V(**settings).may_turn) == (flip, turn)
+
+
+@pytest.mark.parametrize(
+    ("settings", "variant", "n_references"),
+    [
+        ({}, "N2V", 1),
+        ({"strategy": "median"}, "N2V2", 2),
+        ({"model": UNet(n2v2=True)}, "N2V2", 2),
+        ({"struct_axes": "cross"}, "structN2V", 2),
+        ({"strategy": "median", "struct_axes": "cross"}, "structN2V2", 3),
+    ],
+)
+def test_the_variant_has_its_name_and_its_references(settings, variant, n_references):
+    assert N2V(**settings).variant == variant
+    assert len(N2V(**settings).references) == n_references
+
+
+class Around(nn.Module):
+    """A network that sees a window, its centre included."""
+
+    def __init__(self, dims):
+        super().__init__()
+        conv = nn.Conv2d if dims == 2 else nn.Conv3d
+        self.layers = nn.Sequential(conv(1, 4, 5, padding=2), nn.Tanh(), conv(4, 1, 3, padding=1))
+        self.double()
+
+    def forward(self, x):
+        return self.layers(x)
+
+
+@pytest.mark.parametrize("settings", [{}, {"strategy": "median"}, {"struct_axes": "cross"}])
+@pytest.mark.parametrize("shape", [(24, 24), (6, 12, 12)])
+def test_what_is_predicted_at_a_pixel_does_not_depend_on_its_own_value(settings, shape):
+    """With one masked pixel per patch: no other one can be replaced by it."""
+    share = 100 / np.prod(shape)
+    n2v = N2V(masked_pixel_percentage=share, **settings)
+    network, checked = Around(len(shape)), 0
+    for number in range(12):
+        image = random_images(1, 1, *shape).double().requires_grad_()
+        masked = n2v.mask(image, keys_of(12)[number : number + 1])
+        places = masked.places[masked.weights > 0]
+        if len(places) != 1:
+            continue
+        predicted = network(masked.inputs).flatten()[places[0]]
+        (gradient,) = torch.autograd.grad(predicted, image)
+        assert gradient.flatten()[places[0]] == 0
+        assert (gradient != 0).sum() > 20  # its neighbours do count
+        checked += 1
+    assert checked > 2
+
+
+def test_targets_are_not_looked_at():
+    images, keys = random_images(2, 1, 32, 32), keys_of(2)
+    assert N2V().loss(Doubled(), images, keys, images * torch.nan) == N2V().loss(
+        Doubled(), images, keys
+    )
+
+
+LINES = {"horizontal": (3, slice(None)), "vertical": (slice(None), 3)}
+
+
+@pytest.mark.parametrize("axes", LINES)
+@pytest.mark.parametrize("dims", [2, 3])
+def test_the_linear_path_is_blind_to_the_pattern(axes, dims):
+    n2v = N2V(struct_axes=axes, struct_span=15, model=UNet(depth=1, num_channels_init=4))
+    model = n2v.build_model(dims, 2, 2)
+    n2v.prepare(model, random_images(4, 2, *(24,) * dims))
+    plane = model.linear_filter if dims == 2 else model.linear_filter[:, :, 1]
+    hidden = torch.zeros(7, 7, dtype=torch.bool)
+    hidden[LINES[axes]] = True
+    assert model.linear_filter.shape[:2] == (2, 1)
+    assert (plane[..., hidden] == 0).all()
+    assert (plane[..., ~hidden] != 0).all()
+    torch.testing.assert_close(plane, plane.flip(-1))
+    torch.testing.assert_close(plane, plane.flip(-2))
+    assert not torch.allclose(plane, plane.transpose(-1, -2))
+    if dims == 3:  # a pattern in YX hides nothing of the planes above and below
+        assert (model.linear_filter[:, :, [0, 2]] != 0).all()
+
+
+def test_the_linear_path_of_a_pattern_that_hides_all_stays_zero():
+    n2v = N2V(struct_axes="square", struct_span=7, model=UNet(depth=1, num_channels_init=4))
+    model = n2v.build_model(2, 1, 1)
+    n2v.prepare(model, random_images(4, 1, 24, 24))
+    assert (model.linear_filter == 0).all()
+    assert any((p != 0).any() for p in model.head.parameters())  # nothing to start from
+
+
+def test_the_linear_path_removes_noise_along_rows_only_where_it_is_blind_to_them():
+    """Noise that is equal along a row can be predicted from the row: the plain filter does."""
+    rng = np.random.default_rng(0)
+    rows = rng.normal(size=(8, 1, 64, 1)) * np.ones((1, 1, 1, 64))
+    images = torch.from_numpy(rows + 0.5 * rng.normal(size=rows.shape)).float()
+    left = {}
+    for axes in ("none", "horizontal"):
+        n2v = N2V(struct_axes=axes, struct_span=7, model=UNet(depth=1, num_channels_init=4))
+        model = n2v.build_model(2, 1, 1)
+        n2v.prepare(model, images)
+        with torch.no_grad():
+            left[axes] = float(model.eval()(images)[..., 8:-8, 8:-8].var())
+    assert left["horizontal"] < 0.1 < 0.2 < left["none"]

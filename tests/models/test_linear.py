@@ -38,7 +38,7 @@ def smooth_noise(*shape):
 @pytest.mark.parametrize("dims", [2, 3])
 def test_a_blind_filter_does_not_see_its_own_pixel(dims):
     images = noise(2, 2, *(24 // (dims - 1),) * dims)
-    weights = fit_filter(images, blind(dims))
+    weights = fit_filter(images, blind(dims), per_channel=True)
     assert weights.shape == (2, 1, *filter_shape(dims))
     assert (weights[(..., *centre(dims))] == 0).all()
     assert (weights != 0).sum() == 2 * (weights[0, 0].numel() - 1)
@@ -72,7 +72,7 @@ def test_the_filter_removes_noise_from_a_smooth_image():
 
 def test_every_channel_has_its_own_filter():
     images = torch.cat([smooth_noise(1, 1, 64, 64), noise(1, 1, 64, 64)], dim=1)
-    both = fit_filter(images, blind(2))
+    both = fit_filter(images, blind(2), per_channel=True)
     for channel in range(2):
         alone = fit_filter(images[:, channel : channel + 1], blind(2))
         torch.testing.assert_close(both[channel], alone[0])
@@ -88,3 +88,51 @@ def test_apply_is_a_correlation_with_zeros_outside(dims):
     filtered = apply_filter(image, weights)
     assert torch.equal(filtered[..., :-reach], image[..., reach:])
     assert (filtered[..., -reach:] == 0).all()
+
+
+def everything(dims):
+    return torch.ones(filter_shape(dims), dtype=torch.bool)
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+def test_the_filter_that_made_the_targets_is_found_again(dims):
+    """Three channels from two; all that is left of an error is the ridge."""
+    images = noise(4, 2, *(40 // (dims - 1),) * dims)
+    truth = torch.zeros(3, 2, *filter_shape(dims))
+    truth[(0, 1, *centre(dims))] = 1
+    truth[(1, 0, *centre(dims))] = -0.5
+    *plane, row, column = centre(dims)
+    for y, x in ((row, column - 1), (row, column + 1), (row - 1, column), (row + 1, column)):
+        truth[(2, 1, *plane, y, x)] = 0.25  # as symmetric as the fit is made
+    weights = fit_filter(images, everything(dims), apply_filter(images, truth))
+    assert weights.shape == truth.shape
+    torch.testing.assert_close(weights, truth, atol=5e-3, rtol=0)
+
+
+def test_two_noisy_images_make_a_filter_that_sees_the_pixel_itself():
+    clean = smooth_noise(2, 1, 96, 96)
+    first, second = clean + noise(2, *clean.shape)
+    weights = fit_filter(first, everything(2), second)
+    assert float(weights[(0, 0, *centre(2))]) > 0.02
+    error = ((apply_filter(first, weights) - clean)[..., 8:-8, 8:-8] ** 2).mean()
+    blind_error = (
+        (apply_filter(first, fit_filter(first, blind(2))) - clean)[..., 8:-8, 8:-8] ** 2
+    ).mean()
+    assert float(error) < float(blind_error) < 0.15
+
+
+@pytest.mark.parametrize("shape", [(4, 4), (4, 30), (2, 4, 4), (1, 12, 12)])
+def test_patches_smaller_than_the_filter_are_enough(shape):
+    images = smooth_noise(200, 1, *shape)
+    weights = fit_filter(images, blind(len(shape)))
+    error = ((apply_filter(images, weights) - images) ** 2).mean()
+    assert float(error) < 0.6 * float((images**2).mean())
+
+
+def test_many_channels_do_not_need_much_memory():
+    """Fewer windows are taken where each is large; a filter is found nevertheless."""
+    images = noise(2, 16, 8, 24, 24)
+    weights = fit_filter(images, everything(3), images[:, :1])
+    expected = torch.zeros_like(weights)
+    expected[(0, 0, *centre(3))] = 1
+    torch.testing.assert_close(weights, expected, atol=0.02, rtol=0)

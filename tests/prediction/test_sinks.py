@@ -9,7 +9,7 @@ import pytest
 import tifffile
 
 from careamist.dataset.image_stack import FORMATS
-from careamist.dataset.image_stack.tiff import read_info
+from careamist.dataset.image_stack.tiff import inspect
 from careamist.dataset.normalization import MeanStd
 from careamist.dataset.region import ImageRegionData
 from careamist.dataset.tiling import Tiling
@@ -117,17 +117,17 @@ def test_written_tiff_has_the_pixels_and_the_axes(axes, tmp_path):
         assert tif.series[0].axes == axes
         np.testing.assert_array_equal(tif.asarray(), image)
         assert tif.series[0].dtype == np.float32
-    assert read_info(written).axes == axes  # our own reader agrees
+    assert inspect(written)[0].axes == axes  # our own reader agrees
     assert sink.arrays == {}
 
 
 @pytest.mark.parametrize(
     ("axes", "metadata", "pixel_size"),
     [
-        ("YX", {"unit": "um"}, (0.25, 0.125)),
-        ("TYX", {"unit": "nm"}, (0.25, 0.125)),
-        ("ZYX", {"unit": "micron", "spacing": 0.7}, (0.7, 0.25, 0.125)),
-        ("TZCYX", {"unit": "um", "spacing": 2.0}, (2.0, 0.25, 0.125)),
+        ("YX", {"unit": "um"}, {}),
+        ("TYX", {"unit": "nm", "finterval": 5.0}, {"T": 5.0}),
+        ("ZYX", {"unit": "micron", "spacing": 0.7}, {"Z": 0.7}),
+        ("TZCYX", {"unit": "um", "spacing": 2.0}, {"Z": 2.0}),
     ],
 )
 def test_pixel_size_of_the_source_is_carried_over(axes, metadata, pixel_size, tmp_path):
@@ -135,9 +135,10 @@ def test_pixel_size_of_the_source_is_carried_over(axes, metadata, pixel_size, tm
     options = {"imagej": True, "resolution": (8, 4), "metadata": {"axes": axes, **metadata}}
     stack = tiff_of(tmp_path / "cells.tif", image, axes, **options)
     fill(sink, 0, stack)
-    given, written = read_info(stack.source), read_info(sink.finish(0))
-    assert written.pixel_size == pytest.approx(pixel_size, rel=1e-6)
-    assert written.unit == given.unit
+    (given,), (written,) = inspect(stack.source), inspect(sink.finish(0))
+    expected = {"Y": 0.25, "X": 0.125, **pixel_size}
+    assert written.pixel_size == pytest.approx(expected, rel=1e-6)
+    assert written.units == given.units
     assert written.axes == axes
 
 

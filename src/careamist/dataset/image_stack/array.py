@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from careamist.dataset.image_stack.base import SlicedStack
+from careamist.dataset.image_stack.base import SlicedStack, read_box
 from careamist.dataset.image_stack.protocol import ImageInfo
 from careamist.errors import SettingsError
 from careamist.utils.reshape_array import AXES
@@ -21,8 +21,8 @@ class ArrayStack(SlicedStack):
     Parameters
     ----------
     array : array-like
-        Has `shape`, `dtype` and slicing: numpy, memmap, zarr, dask, xarray, h5py, or a list of
-        the levels of a pyramid (the finest is taken).
+        Has `shape`, `dtype` and slicing: numpy, memmap, zarr, dask, xarray, h5py, or the
+        pyramid of a napari layer, of which the finest level is taken.
     axes : str
         Axes of the array.
     source : str
@@ -31,17 +31,10 @@ class ArrayStack(SlicedStack):
 
     def __init__(self, array: Any, axes: str, source: str = "array") -> None:
         super().__init__(describe(array, source), axes)
-        self._array = array
+        self._array = _finest(array)
 
     def _read(self, slices: tuple[slice | list[int], ...]) -> NDArray[Any]:
-        lists = [place for place, entry in enumerate(slices) if isinstance(entry, list)]
-        if not lists or isinstance(self._array, np.ndarray):
-            return np.asarray(self._array[slices])
-        # zarr and h5py take lists in their own ways, if at all: read the span, pick in memory
-        (axis,), picked = lists, slices[lists[0]]
-        span = slice(min(picked), max(picked) + 1)  # type: ignore[type-var]
-        box = np.asarray(self._array[(*slices[:axis], span, *slices[axis + 1 :])])
-        return box.take([channel - span.start for channel in picked], axis=axis)  # type: ignore[union-attr]
+        return read_box(self._array, slices)
 
 
 def describe(array: Any, source: str = "array") -> ImageInfo:
@@ -51,12 +44,20 @@ def describe(array: Any, source: str = "array") -> ImageInfo:
             f"An image of type {type(array).__name__} was given;",
             "expected an array, or a path with the data_type of its format.",
         )
+    array = _finest(array)
+    try:
+        dtype = np.dtype(array.dtype)
+    except TypeError as error:  # of torch, for one
+        raise SettingsError(
+            f"The pixels of a {type(array).__name__} are of type {array.dtype};",
+            "expected a type that numpy knows: give a numpy array.",
+        ) from error
     names = "".join(str(name)[:1].upper() for name in getattr(array, "dims", ()))
     known = len(names) == len(array.shape) and len(set(names)) == len(names)
     return ImageInfo(
         source=source,
         shape=tuple(int(n) for n in array.shape),
-        dtype=np.dtype(array.dtype),
+        dtype=dtype,
         axes=names if known and set("YX") <= set(names) <= set(AXES) else None,
         chunk_shape=_chunks(array),
         stored_as=f"{type(array).__module__.partition('.')[0]} array",
@@ -71,6 +72,11 @@ def inspect(source: Any) -> list[ImageInfo]:
 def load(source: Any, axes: str) -> list[ArrayStack]:
     """Return the stack of one array."""
     return [ArrayStack(source, axes)]
+
+
+def _finest(array: Any) -> Any:
+    """Return the first level of a pyramid, which in napari is a sequence with a shape."""
+    return array[0] if hasattr(array, "shapes") else array
 
 
 def _chunks(array: Any) -> tuple[int, ...] | None:

@@ -3,14 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from careamist.dataset.image_stack.image_utils import pad_patch
-from careamist.dataset.image_stack.protocol import ImageInfo
 from careamist.utils.reshape_array import AxesTransform, get_patch_slices, reshape_patch
+
+if TYPE_CHECKING:
+    from careamist.dataset.image_stack.protocol import ImageInfo
+
+
+def read_box(array: Any, slices: tuple[slice | list[int], ...]) -> NDArray[Any]:
+    """Return a box of an array that is sliced like one of numpy, but need not know lists.
+
+    Where an entry is a list, the span from its first to its last number is read, and these are
+    picked from it in their order.
+    """
+    for axis, entry in enumerate(slices):
+        if isinstance(entry, list):
+            first, last = min(entry), max(entry)
+            box = np.asarray(array[(*slices[:axis], slice(first, last + 1), *slices[axis + 1 :])])
+            return box.take([number - first for number in entry], axis=axis)
+    return np.asarray(array[slices])
 
 
 class SlicedStack:
@@ -43,7 +59,8 @@ class SlicedStack:
         """The part that is read whole in SC(Z)YX, None if any pixel is equally cheap."""
         if self.info.chunk_shape is None:
             return None
-        return AxesTransform(self.original_axes, self.info.chunk_shape).transformed_shape
+        clipped = map(min, zip(self.info.chunk_shape, self.info.shape, strict=True))
+        return AxesTransform(self.original_axes, tuple(clipped)).transformed_shape
 
     def extract_patch(
         self,
@@ -60,15 +77,25 @@ class SlicedStack:
         return pad_patch(coords, patch_size, self.data_shape, patch)
 
     def extract_block(
-        self, samples: range, coords: Sequence[int], size: Sequence[int]
+        self,
+        samples: range,
+        coords: Sequence[int],
+        size: Sequence[int],
+        channels: Sequence[int] | None = None,
     ) -> NDArray[Any]:
         """Return several samples at one place inside the image, as (n, C, (Z), Y, X).
 
         Samples that lie side by side in the file are read at once.
         """
+        wanted = slice(None) if channels is None else list(channels)
         parts = []
         for box in self._layout.boxes(samples, coords, size):
-            pixels = self._read(box)
+            pixels = self._read(
+                tuple(
+                    wanted if axis == "C" else entry
+                    for axis, entry in zip(self.original_axes, box, strict=True)
+                )
+            )
             parts.append(AxesTransform(self.original_axes, pixels.shape).transform(pixels))
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 

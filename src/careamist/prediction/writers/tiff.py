@@ -75,11 +75,13 @@ def _options(image: NDArray[Any], axes: str, source: str | None) -> dict[str, An
         if finite.size:  # else ImageJ opens float images with a range of its own choice
             metadata |= {"min": float(finite.min()), "max": float(finite.max())}
     is_tiff = source is not None and Path(source).suffix.lower() in FORMATS["tiff"].EXTENSIONS
-    info = tiff.read_info(source) if source is not None and is_tiff else None
-    if as_imagej and info is not None and info.pixel_size is not None:
-        *z, y, x = info.pixel_size
-        options["resolution"] = (1 / x, 1 / y)
-        metadata["unit"] = "um" if info.unit == "µm" else info.unit
-        if z:
-            metadata["spacing"] = z[0]
+    (info,) = tiff.inspect(source) if source is not None and is_tiff else [None]
+    sizes, units = (info.pixel_size, info.units) if info is not None else ({}, {})
+    if as_imagej and {"Y", "X"} <= set(sizes) and units["Y"] == units["X"]:
+        options["resolution"] = (1 / sizes["X"], 1 / sizes["Y"])
+        metadata["unit"] = "um" if units["X"] == "µm" else units["X"]
+        if "Z" in axes and units.get("Z") == units["X"]:
+            metadata["spacing"] = sizes["Z"]
+        if "T" in axes and units.get("T") == "s":
+            metadata["finterval"] = sizes["T"]
     return options

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 import tifffile
 import torch
+from chunked import Chunked, chunked_stack
 
-from careamist.dataset import normalization
-from careamist.dataset.normalization import MeanStd, blocks
+from careamist.dataset import pixel_pass, statistics
+from careamist.dataset.image_stack.array import ArrayStack
+from careamist.dataset.normalization import MeanStd
 from careamist.dataset.sources import open_stacks
 from careamist.errors import DataError, SettingsError
+from careamist.stop import StopRequested
 
 
 def stacks_of(*images, axes):
@@ -22,13 +27,13 @@ def noise(*shape, offset=100.0, scale=3.0, seed=0):
 
 
 @pytest.fixture(params=[1, 7, 100, 2**22])
-def block_pixels(request, monkeypatch):
-    """Blocks from one pixel to the whole image."""
-    plain = blocks
-    monkeypatch.setattr(normalization, "blocks", lambda stack: plain(stack, request.param))
+def block_bytes(request, monkeypatch):
+    """Blocks, and parts of them, from one pixel to the whole image."""
+    monkeypatch.setattr(pixel_pass, "_BLOCK_BYTES", request.param)
+    monkeypatch.setattr(statistics, "_PART_PIXELS", max(request.param // 3, 1))
 
 
-@pytest.mark.usefixtures("block_pixels")
+@pytest.mark.usefixtures("block_bytes")
 @pytest.mark.parametrize(
     ("axes", "shape"), [("YX", (7, 9)), ("CYX", (3, 5, 7)), ("TZCYX", (2, 3, 2, 5, 4))]
 )
@@ -82,7 +87,7 @@ def test_one_pixel_that_is_no_number_is_refused_and_its_image_named(bad, tmp_pat
         MeanStd().fit(open_stacks(tmp_path, "tiff", "YX"))
 
 
-@pytest.mark.usefixtures("block_pixels")
+@pytest.mark.usefixtures("block_bytes")
 @pytest.mark.parametrize("value", [0, 1000, 0.1, 1 / 3, -1e20])
 def test_a_constant_image_is_refused(value):
     with pytest.raises(DataError, match=r"constant \(array\): every pixel is"):
@@ -100,17 +105,64 @@ def test_given_statistics_are_kept_and_no_pixel_is_read():
     assert given.fit([None]) is given
 
 
-@pytest.mark.parametrize("max_pixels", [1, 5, 12, 50, 10**6])
-@pytest.mark.parametrize(
-    ("axes", "shape"), [("YX", (7, 9)), ("SCYX", (2, 3, 4, 5)), ("CZYX", (2, 3, 4, 5))]
-)
-def test_blocks_hold_every_pixel_once_and_are_small(axes, shape, max_pixels):
-    image = np.arange(np.prod(shape)).reshape(shape)
-    (stack,) = stacks_of(image, axes=axes)
-    pieces = list(blocks(stack, max_pixels))
-    seen = np.concatenate([piece.ravel() for piece in pieces])
-    np.testing.assert_array_equal(np.sort(seen), image.ravel())
-    assert max(piece.size for piece in pieces) <= max(max_pixels, stack.data_shape[1])
+@pytest.mark.parametrize("seed", range(12))
+def test_statistics_of_chunked_data_are_those_of_numpy_and_read_each_chunk_once(seed):
+    rng = np.random.default_rng(seed)
+    axes = ("YX", "TYX", "ZYX", "CYX", "YXC", "STYX")[seed % 6]
+    shape = [int(rng.integers(3, 80)) if axis in "YX" else int(rng.integers(2, 9)) for axis in axes]
+    chunks = [int(rng.integers(1, n + 1)) for n in shape]
+    if axes == "STYX":
+        chunks[0] = 1
+    dtype = ("uint8", "int16", "float32", ">u2", "float64", "uint32")[int(rng.integers(6))]
+    stack, array = chunked_stack(shape, chunks, axes, dtype, seed)
+    fitted = MeanStd().fit([stack])
+    others = tuple(place for place, axis in enumerate(axes) if axis != "C")
+    pixels = array.pixels.astype(np.float64)
+    assert fitted.input_means == pytest.approx(np.ravel(pixels.mean(axis=others)), rel=1e-13)
+    assert fitted.input_stds == pytest.approx(np.ravel(pixels.std(axis=others)), rel=1e-12)
+    assert array.reads_per_chunk() == (1, 1)
+
+
+def test_memory_is_bounded_by_blocks():
+    size = 2**27
+    values = np.arange(2**20, dtype=np.uint16).reshape(1024, 1024)
+    image = np.broadcast_to(values, (size // values.nbytes, 1024, 1024))
+    tracemalloc.start()
+    fitted = MeanStd().fit([ArrayStack(image, "TYX")])
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 2**25
+    assert fitted.input_means == pytest.approx([values.mean()], rel=1e-12)
+
+
+def test_a_budget_measures_a_part_and_says_which_share():
+    rng = np.random.default_rng(0)
+    rows = 1000 + np.arange(4000)[:, None] / 10 + rng.normal(0, 50, (4000, 1000))
+    stack = ArrayStack(Chunked(rows.astype(np.uint16), (100, 1000)), "YX")
+    shares = []
+    whole = MeanStd().fit([stack], report=shares.append)
+    some = MeanStd().fit([stack], budget=2_000_000, seed=1, report=shares.append)
+    again = MeanStd().fit([stack], budget=2_000_000, seed=1)
+    other = MeanStd().fit([stack], budget=2_000_000, seed=2)
+    assert shares[0] == 1
+    assert 0 < shares[1] <= 0.26
+    assert some == again
+    assert some != other != whole
+    for fitted in (some, other):
+        assert fitted.input_means == pytest.approx(whole.input_means, rel=0.1)
+        assert fitted.input_stds == pytest.approx(whole.input_stds, rel=0.3)
+
+
+def test_a_pass_can_be_stopped():
+    stack, array = chunked_stack((4000, 4000), (500, 500))
+
+    def check():
+        if array.reads:
+            raise StopRequested
+
+    with pytest.raises(StopRequested):
+        MeanStd().fit([stack], check)
+    assert len(array.reads) < 64
 
 
 FITTED = MeanStd(input_means=(100.5, -3.0), input_stds=(3.25, 0.5))

@@ -3,53 +3,31 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from itertools import product
+from typing import overload
 
 import numpy as np
-from numpy.typing import NDArray
 
+from careamist.dataset.blocks import BlockLayout, whole_samples
+from careamist.dataset.patch_order import PatchOrder, Window
 from careamist.dataset.region import PatchSpecs
 from careamist.errors import ShapeError
-from careamist.stream import hashed, integers, sample_keys
+from careamist.stream import integers, sample_keys
 
-_TRAINING, _VALIDATION = 0, 1
-_VALIDATION_SHARE = 8  # at most every eighth patch is kept out of training
-
-
-@dataclass(frozen=True)
-class _Axis:
-    """Patches along one axis: a grid that starts up to `slack` pixels before the image.
-
-    Patches that stick out are moved inside, so the grid covers every pixel at least once; with
-    slack of half a patch or more, where the grid lies differs from epoch to epoch.
-    """
-
-    size: int
-    patch: int
-
-    @property
-    def count(self) -> int:
-        full = -(-self.size // self.patch)
-        if self.size == self.patch:
-            return 1
-        return full if 2 * (full * self.patch - self.size) >= self.patch else full + 1
-
-    @property
-    def slack(self) -> int:
-        return min(self.count * self.patch - self.size, self.patch)
-
-    def start(self, index: int, offset: int) -> int:
-        return int(min(max(index * self.patch - offset, 0), self.size - self.patch))
+_VALIDATION = 1
+_VALIDATION_SHARE = 10  # at most every tenth patch is kept out of training
 
 
 class StratifiedPatching:
     """Patches whose epoch covers every pixel about once, in O(1) per patch.
 
-    In each epoch every image is covered by a grid of patches at a random offset, and the patches
-    of all images come in random order. Sample `k` is a pure function of `(seed, k)`: its epoch is
-    ``k // n_patches``, its place in the epoch's order ``k % n_patches``.
+    In each epoch every block of every image is covered by a grid of patches at a random offset.
+    Blocks that are pooled come in groups that fit into memory together, each a random choice
+    from all images; the patches of a group come in random order. A single group, which is what
+    small or unchunked data are, means a full shuffle. Sample `k` is a pure function of
+    ``(seed, k)``: its epoch is ``k // n_patches``, its place in the epoch's order
+    ``k % n_patches``. Memory and time do not grow with the data, only with the number of stacks.
 
     Parameters
     ----------
@@ -61,6 +39,13 @@ class StratifiedPatching:
         Seed of the run.
     excluded : sequence of PatchSpecs
         Patches (of validation) that no training patch may touch.
+    layout : BlockLayout, optional
+        The blocks of the stacks, from `lay_out`; each sample is a block when not given.
+
+    Attributes
+    ----------
+    n_patches : int
+        Patches per epoch, the same in each.
 
     Raises
     ------
@@ -74,62 +59,80 @@ class StratifiedPatching:
         patch_size: Sequence[int],
         seed: int,
         excluded: Sequence[PatchSpecs] = (),
+        layout: BlockLayout | None = None,
     ) -> None:
         check_patch_size(data_shapes, patch_size)
         self.patch_size = tuple(int(n) for n in patch_size)
         self.seed = seed
-        self._axes = [
-            [_Axis(size, patch) for size, patch in zip(shape[2:], self.patch_size, strict=True)]
-            for shape in data_shapes
-        ]
-        per_sample = [math.prod(axis.count for axis in axes) for axes in self._axes]
-        self._per_sample = per_sample
-        counts = [shape[0] * n for shape, n in zip(data_shapes, per_sample, strict=True)]
-        self._ends = np.cumsum(counts)
-        self.n_patches = int(self._ends[-1])
-        self._excluded: dict[tuple[int, int], list[tuple[int, ...]]] = {}
-        for spec in excluded:
-            place = (spec["data_idx"], spec["sample_idx"])
-            self._excluded.setdefault(place, []).append(tuple(spec["coords"]))
-        self._order: tuple[int, NDArray[np.int64]] = (-1, np.zeros(0, np.int64))
+        self._layout = layout or BlockLayout.of([whole_samples(shape) for shape in data_shapes])
+        self._order = PatchOrder(self._layout, self.patch_size, seed)
+        self.n_patches = self._order.n_patches
+        self._excluded = _Excluded(excluded, self.patch_size)
+        self._window = Window(0, [], [], [])
 
     def specs(self, k: int) -> PatchSpecs:
         """Return where sample `k` of the run lies."""
-        epoch, place = divmod(k, self.n_patches)
-        place = int(self._epoch_order(epoch)[place])
-        data_idx = int(np.searchsorted(self._ends, place, side="right"))
-        place -= int(self._ends[data_idx - 1]) if data_idx else 0
-        sample_idx, place = divmod(place, self._per_sample[data_idx])
-        axes = self._axes[data_idx]
-        grid = np.unravel_index(place, [axis.count for axis in axes])
-        key = sample_keys(self.seed, np.asarray([epoch], np.int64), _TRAINING)
-        key = hashed(hashed(key ^ np.int64(data_idx)) ^ np.int64(sample_idx))
-        draws = integers(key, np.arange(len(axes), dtype=np.int64))
-        coords = tuple(
-            axis.start(int(index), int(draw % (axis.slack + 1)))
-            for axis, index, draw in zip(axes, grid, draws, strict=True)
-        )
+        window = self._window
+        if not 0 <= k - window.first < len(window.data_idx):
+            window = self._window = self._avoiding(self._order.window(k))
+        at = k - window.first
         return PatchSpecs(
-            data_idx=data_idx,
-            sample_idx=sample_idx,
-            coords=self._avoid(coords, data_idx, sample_idx),
+            data_idx=window.data_idx[at],
+            sample_idx=window.sample_idx[at],
+            coords=tuple(window.coords[at]),
             patch_size=self.patch_size,
         )
 
-    def _epoch_order(self, epoch: int) -> NDArray[np.int64]:
-        if self._order[0] != epoch:
-            generator = np.random.default_rng([self.seed & 0xFFFFFFFF, epoch])
-            self._order = (epoch, generator.permutation(self.n_patches))
-        return self._order[1]
+    def _avoiding(self, window: Window) -> Window:
+        """Move patches that touch an excluded one to free places of their blocks.
 
-    def _avoid(self, coords: tuple[int, ...], data_idx: int, sample_idx: int) -> tuple[int, ...]:
-        """Move a patch that touches an excluded one to the nearest free place."""
-        excluded = self._excluded.get((data_idx, sample_idx), [])
-        touched = [other for other in excluded if self._overlap(coords, other)]
+        Where a block has no room, a patch beside it in the stream is taken again: its block is in
+        memory.
+        """
+        if not self._excluded:
+            return window
+        places = list(zip(window.data_idx, window.sample_idx, window.coords, strict=True))
+        free = [(*place[:2], self._moved(*place)) for place in places]
+        others = [place for place in free if place[2]]
+        if len(others) < len(free):
+            others = others or [(*place[:2], self._moved(*place, whole=True)) for place in places]
+            free = [p if p[2] else others[at % len(others)] for at, p in enumerate(free)]
+        return Window(window.first, *map(list, zip(*free, strict=True)))
+
+    def _moved(
+        self, data_idx: int, sample_idx: int, coords: list[int], whole: bool = False
+    ) -> list[int]:
+        """Return the nearest free place in a block, or in the whole image; empty if none is."""
+        touched = self._excluded.touched(data_idx, sample_idx, coords)
         if not touched:
             return coords
-        axes = self._axes[data_idx]
-        choices = [range(axis.size - axis.patch + 1) for axis in axes]
+        grid = self._layout.grids[data_idx]
+        _, origin, size = grid.box(grid.index((sample_idx, *coords)))
+        if whole:
+            origin, size = (0,) * len(origin), tuple(cut.size for cut in grid.cuts[1:])
+        for move in self._moves(coords, touched, origin, size):
+            if not self._excluded.touched(data_idx, sample_idx, move):
+                return list(move)
+        if not whole:
+            return []
+        raise ShapeError(
+            f"The validation patches leave no room for training patches of {self.patch_size} "
+            "pixels.",
+            "Use smaller patches or fewer validation patches.",
+        )
+
+    def _moves(
+        self,
+        coords: Sequence[int],
+        touched: Sequence[Sequence[int]],
+        origin: Sequence[int],
+        size: Sequence[int],
+    ) -> Iterator[Sequence[int]]:
+        """Yield places in a box for a patch: beside what it touches, nearest first; a grid."""
+        choices = [
+            range(start, start + n - patch + 1)
+            for start, n, patch in zip(origin, size, self.patch_size, strict=True)
+        ]
         moves = [
             (*coords[:i], edge, *coords[i + 1 :])
             for other in touched
@@ -137,19 +140,46 @@ class StratifiedPatching:
             for edge in (other[i] - patch, other[i] + patch)
             if edge in choices[i]
         ]
-        moves.sort(key=lambda move: sum(abs(a - b) for a, b in zip(move, coords, strict=True)))
-        grid = product(*([axis.start(i, 0) for i in range(axis.count)] for axis in axes))
-        for move in (*moves, *grid):
-            if not any(self._overlap(move, other) for other in excluded):
-                return move
-        raise ShapeError(
-            f"The validation patches {excluded} leave no room for training patches of "
-            f"{self.patch_size} pixels.",
-            "Use smaller patches or fewer validation patches.",
+        yield from sorted(
+            moves, key=lambda move: sum(abs(a - b) for a, b in zip(move, coords, strict=True))
+        )
+        yield from product(
+            *((*r[::patch], r[-1]) for r, patch in zip(choices, self.patch_size, strict=True))
         )
 
-    def _overlap(self, a: Sequence[int], b: Sequence[int]) -> bool:
-        return all(abs(x - y) < n for x, y, n in zip(a, b, self.patch_size, strict=True))
+
+class _Excluded:
+    """Patches of one size that others may not touch, found by where they lie."""
+
+    def __init__(self, specs: Sequence[PatchSpecs], patch_size: Sequence[int]) -> None:
+        self._patch = tuple(patch_size)
+        self._cells: dict[tuple[int, ...], list[tuple[int, ...]]] = {}
+        for spec in specs:
+            coords = tuple(spec["coords"])
+            cell = (n // patch for n, patch in zip(coords, self._patch, strict=True))
+            key = (spec["data_idx"], spec["sample_idx"], *cell)
+            self._cells.setdefault(key, []).append(coords)
+        self._samples = {key[:2] for key in self._cells}
+
+    def __bool__(self) -> bool:
+        return bool(self._cells)
+
+    def touched(
+        self, data_idx: int, sample_idx: int, coords: Sequence[int]
+    ) -> list[tuple[int, ...]]:
+        """Return those that a patch overlaps with."""
+        if (data_idx, sample_idx) not in self._samples:
+            return []
+        cells = (
+            range((n - patch + 1) // patch, (n + patch - 1) // patch + 1)
+            for n, patch in zip(coords, self._patch, strict=True)
+        )
+        return [
+            other
+            for cell in product(*cells)
+            for other in self._cells.get((data_idx, sample_idx, *cell), ())
+            if all(abs(a - b) < n for a, b, n in zip(coords, other, self._patch, strict=True))
+        ]
 
 
 def check_patch_size(data_shapes: Sequence[Sequence[int]], patch_size: Sequence[int]) -> None:
@@ -172,10 +202,11 @@ def check_patch_size(data_shapes: Sequence[Sequence[int]], patch_size: Sequence[
 def validation_patches(
     data_shapes: Sequence[Sequence[int]], patch_size: Sequence[int], wanted: int, seed: int
 ) -> list[PatchSpecs]:
-    """Choose patches for validation: on the grid, spread over the data, no two side by side.
+    """Choose patches for validation: on a grid, spread over the data, no two side by side.
 
-    At most every eighth patch is taken, so that a small image keeps its pixels for training;
-    fewer than `wanted`, or none, may come back.
+    The last cells of the grid are moved to the end of the image, so that no strip is left there
+    that is too narrow for training. At most every tenth patch is taken, so that a small image
+    keeps its pixels for training; fewer than `wanted`, or none, may come back.
     """
     cells = [
         [n // patch for n, patch in zip(shape[2:], patch_size, strict=True)]
@@ -184,47 +215,91 @@ def validation_patches(
     counts = [shape[0] * math.prod(cell) for shape, cell in zip(data_shapes, cells, strict=True)]
     ends = np.cumsum(counts)
     wanted = min(wanted, int(ends[-1]) // _VALIDATION_SHARE)
-    chosen: list[tuple[int, int, tuple[int, ...]]] = []
+    chosen: list[tuple[int, ...]] = []  # stack, sample, cell
+    taken: set[tuple[int, ...]] = set()
+    around = list(product((-1, 0, 1), repeat=len(patch_size)))
     key = sample_keys(seed, np.zeros(1, np.int64), _VALIDATION)
     for draw in integers(key, np.arange(50 * wanted, dtype=np.int64)):
+        if len(chosen) == wanted:
+            break
         place = int(draw % ends[-1])
         data_idx = int(np.searchsorted(ends, place, side="right"))
         place -= int(ends[data_idx - 1]) if data_idx else 0
         sample_idx, place = divmod(place, math.prod(cells[data_idx]))
         cell = tuple(int(i) for i in np.unravel_index(place, cells[data_idx]))
-        side_by_side = any(
-            (data_idx, sample_idx) == (d, s)
-            and all(abs(a - b) <= 1 for a, b in zip(cell, c, strict=True))
-            for d, s, c in chosen
-        )
-        if len(chosen) < wanted and not side_by_side:
-            chosen.append((data_idx, sample_idx, cell))
+        beside = (tuple(i + d for i, d in zip(cell, step, strict=True)) for step in around)
+        if taken.isdisjoint((data_idx, sample_idx, *other) for other in beside):
+            chosen.append((data_idx, sample_idx, *cell))
+            taken.add(chosen[-1])
     return [
         PatchSpecs(
             data_idx=data_idx,
             sample_idx=sample_idx,
-            coords=tuple(i * patch for i, patch in zip(cell, patch_size, strict=True)),
+            coords=tuple(
+                n - patch if i == n // patch - 1 else i * patch
+                for i, patch, n in zip(cell, patch_size, data_shapes[data_idx][2:], strict=True)
+            ),
             patch_size=tuple(patch_size),
         )
-        for data_idx, sample_idx, cell in chosen
+        for data_idx, sample_idx, *cell in chosen
     ]
 
 
-def grid_patches(
-    data_shapes: Sequence[Sequence[int]], patch_size: Sequence[int]
-) -> list[PatchSpecs]:
-    """Cover separate validation data with a grid of patches; the last ones are moved inside."""
-    check_patch_size(data_shapes, patch_size)
-    return [
-        PatchSpecs(
-            data_idx=data_idx, sample_idx=sample, coords=coords, patch_size=tuple(patch_size)
+class GridPatches(Sequence[PatchSpecs]):
+    """Patches on a grid, the last ones moved inside: ``ceil(size / patch)`` along each axis.
+
+    They come image by image, sample by sample, the last axis fastest, and are computed when
+    asked for.
+
+    Parameters
+    ----------
+    data_shapes : sequence of sequence of int
+        SC(Z)YX shape of each image stack.
+    patch_size : sequence of int
+        Size of the patches in (Z)YX, in pixels.
+
+    Raises
+    ------
+    ShapeError
+        If an image is smaller than a patch.
+    """
+
+    def __init__(self, data_shapes: Sequence[Sequence[int]], patch_size: Sequence[int]) -> None:
+        check_patch_size(data_shapes, patch_size)
+        self._spatial = [tuple(shape[2:]) for shape in data_shapes]
+        self._patch_size = tuple(int(n) for n in patch_size)
+        self._cells = [
+            [-(-n // patch) for n, patch in zip(spatial, self._patch_size, strict=True)]
+            for spatial in self._spatial
+        ]
+        counts = zip(data_shapes, self._cells, strict=True)
+        self._ends = np.cumsum([shape[0] * math.prod(cells) for shape, cells in counts])
+
+    def __len__(self) -> int:
+        return int(self._ends[-1])
+
+    @overload
+    def __getitem__(self, index: int) -> PatchSpecs: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[PatchSpecs]: ...
+    def __getitem__(self, index: int | slice) -> PatchSpecs | list[PatchSpecs]:
+        """Return one patch, or a list of them for a slice."""
+        place = range(len(self))[index]
+        if isinstance(place, range):
+            return [self[i] for i in place]
+        data_idx = int(np.searchsorted(self._ends, place, side="right"))
+        place -= int(self._ends[data_idx - 1]) if data_idx else 0
+        sample_idx, place = divmod(place, math.prod(self._cells[data_idx]))
+        cell = np.unravel_index(place, self._cells[data_idx])
+        sizes = zip(cell, self._patch_size, self._spatial[data_idx], strict=True)
+        return PatchSpecs(
+            data_idx=data_idx,
+            sample_idx=sample_idx,
+            coords=tuple(min(int(i) * patch, n - patch) for i, patch, n in sizes),
+            patch_size=self._patch_size,
         )
-        for data_idx, shape in enumerate(data_shapes)
-        for sample in range(shape[0])
-        for coords in product(
-            *(
-                [min(i * patch, n - patch) for i in range(-(-n // patch))]
-                for n, patch in zip(shape[2:], patch_size, strict=True)
-            )
-        )
-    ]
+
+
+def grid_patches(data_shapes: Sequence[Sequence[int]], patch_size: Sequence[int]) -> GridPatches:
+    """Cover data with a grid of patches; the last ones are moved inside."""
+    return GridPatches(data_shapes, patch_size)

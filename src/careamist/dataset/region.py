@@ -56,3 +56,8 @@ class Batch(NamedTuple):
     inputs: torch.Tensor
     keys: torch.Tensor
     targets: torch.Tensor | None = None
+
+    def to(self, device: torch.device) -> Batch:
+        """Return the batch on a device."""
+        targets = None if self.targets is None else self.targets.to(device)
+        return Batch(self.inputs.to(device), self.keys.to(device), targets)

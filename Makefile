@@ -24,11 +24,11 @@ export QT_API := $(QT)
 export PYTEST_QT_API := $(QT)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench dist format clean screen virtual-screen
+.PHONY: help demo test check bench bench-memory dist format clean screen virtual-screen
 .NOTPARALLEL:
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
 	@echo "  QT=pyside6|pyqt6 chooses the Qt binding, ARGS='...' is handed to pytest or the demo."
 
 demo: screen $(INSTALLED) ## open napari with noisy cells and restore them
@@ -46,6 +46,9 @@ check: $(INSTALLED) ## style, types, import contracts and the napari manifest
 
 bench: virtual-screen $(INSTALLED) ## how long a user waits: opening, cancelling, closing
 	$(WITH_DISPLAY) --virtual $(BIN)/python benchmarks/latency.py
+
+bench-memory: $(INSTALLED) ## train on and predict images larger than the memory allowed (4 GiB)
+	$(BIN)/python benchmarks/memory.py
 
 dist: virtual-screen $(INSTALLED) ## build sdist and wheel, try the wheel in a clean environment
 	rm -rf dist

@@ -23,7 +23,13 @@ MAX_DEPTH = 3
 
 # The public names. To add or take one away is a decision: it is made here.
 PUBLIC_NAMES = {
-    "careamist": {"CAREamist", "__version__"},
+    "careamist": {
+        "CAREamist",
+        "ImageStackLoading",
+        "ReadFuncLoading",
+        "__version__",
+        "denoise",
+    },
 }
 
 # Only these may print: they talk to a person at a shell.

@@ -59,7 +59,7 @@ def new(config: Configuration, tmp_path: Path, listeners: Sequence[Any] = ()) ->
 
 
 def weights(careamist: CAREamist) -> dict[str, torch.Tensor]:
-    module = careamist._module
+    module = careamist._model.module
     assert module is not None
     averaged = {f"averaged.{name}": value for name, value in module.averaged.state_dict().items()}
     return {**averaged, **module.model.state_dict()}
@@ -79,9 +79,11 @@ def test_array_walk_and_the_whole_sequence_of_events(tmp_path: Path) -> None:
     careamist.train(train_data=image)
     kinds = [type(event).__name__ for event in events]
     # 25 patches an epoch, 4 a batch: 6 steps are one epoch
-    expected = ["RunStarted", "StepDone", "StepDone", "StepDone", "CheckpointSaved"]
-    expected += ["StepDone", "StepDone", "StepDone", "EpochDone", "CheckpointSaved", "RunFinished"]
-    assert kinds == expected
+    expected = ["RunStarted", "Noticed", "StepDone", "StepDone", "StepDone", "CheckpointSaved"]
+    expected += ["StepDone", "StepDone", "StepDone", "CheckpointSaved", "EpochDone"]
+    assert kinds == [*expected, "CheckpointSaved", "RunFinished"]
+    saved = [Path(e.path).name for e in events if isinstance(e, CheckpointSaved)]
+    assert saved == ["step_000003.ckpt", "best.ckpt", "last.ckpt"]
     assert len({event.run_id for event in events}) == 1
     started = events[0]
     assert isinstance(started, RunStarted)
@@ -109,7 +111,7 @@ def test_n_steps_asked_are_n_steps_done(tmp_path: Path) -> None:
 
 
 def test_training_learns(tmp_path: Path) -> None:
-    rows = np.sin(np.arange(96) / 4)[:, None] * np.cos(np.arange(96) / 5)
+    rows = np.sin(np.arange(128) / 4)[:, None] * np.cos(np.arange(128) / 5)
     clean = 100 + 30 * rows
     noisy = (clean + np.random.default_rng(0).normal(0, 15, clean.shape)).astype(np.float32)
     config = small(150, batch_size=8, patch_size=(32, 32)).model_copy(
@@ -188,7 +190,7 @@ def test_a_killed_run_resumes_bit_for_bit_from_its_checkpoint(tmp_path: Path) ->
     done = subprocess.run(command, check=False, capture_output=True, text=True)
     assert done.returncode == -signal.SIGKILL, done.stderr
     left = sorted(path.name for path in (tmp_path / "killed").rglob("*") if path.is_file())
-    assert left == ["step_000003.ckpt", "step_000006.ckpt"]
+    assert left == ["best.ckpt", "losses.csv", "step_000003.ckpt", "step_000006.ckpt"]
     again = CAREamist(
         checkpoint_path=tmp_path / "killed",  # the newest checkpoint below it
         work_dir=tmp_path,
@@ -212,7 +214,7 @@ def test_a_stop_inside_a_long_step_drops_it(tmp_path: Path) -> None:
     def listen(event: Event) -> None:
         events.append(event)
         if isinstance(event, StepDone) and event.done == 2:
-            for layer in careamist._module.model.modules():
+            for layer in careamist._model.module.model.modules():
                 layer.register_forward_pre_hook(crawl)
             slow.set()
             threading.Timer(0.3, careamist.stop).start()
@@ -244,7 +246,7 @@ def test_a_stop_inside_a_long_step_is_honoured_within_a_second(tmp_path: Path) -
 
     def listen(event: Event) -> None:
         if isinstance(event, StepDone) and event.done == 1:
-            for layer in careamist._module.model.modules():
+            for layer in careamist._model.module.model.modules():
                 if not list(layer.children()):
                     layer.register_forward_pre_hook(crawl)
             threading.Timer(0.5, ask).start()
@@ -263,8 +265,8 @@ def test_training_again_goes_on_with_a_new_schedule(tmp_path: Path) -> None:
     before = {name: value.clone() for name, value in weights(careamist).items()}
     careamist.train(train_data=noise(64, 64))
     assert careamist.steps_done == 8
-    assert careamist._module is not None
-    assert careamist._module.segment == (4, 8)
+    assert careamist._model.module is not None
+    assert careamist._model.module.segment == (4, 8)
     assert any(not torch.equal(value, before[name]) for name, value in weights(careamist).items())
 
 
@@ -384,7 +386,7 @@ def test_a_diverging_loss_ends_with_a_hint(tmp_path: Path) -> None:
 
     def poison(event: Event) -> None:
         if isinstance(event, StepDone) and event.done == 2:
-            torch.nn.init.constant_(careamist._module.model.head.weight, float("nan"))
+            torch.nn.init.constant_(careamist._model.module.model.head.weight, float("nan"))
 
     careamist.listeners.append(poison)
     with pytest.raises(DivergedError, match="Lower the learning rate"):
@@ -467,5 +469,5 @@ def test_saving_is_told(tmp_path: Path) -> None:
     careamist = new(small(), tmp_path, [events.append])
     careamist.train(train_data=noise(64, 64))
     saved = [Path(event.path) for event in events if isinstance(event, CheckpointSaved)]
-    assert [path.name for path in saved] == ["step_000003.ckpt", "last.ckpt"]
+    assert [path.name for path in saved] == ["step_000003.ckpt", "best.ckpt", "last.ckpt"]
     assert checkpoints.load(saved[-1]).steps_done == 6

@@ -2,42 +2,36 @@
 
 from __future__ import annotations
 
-import threading
-import traceback
-import uuid
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from numpy.typing import NDArray
 
-from careamist.compute import cpu_threads, interrupt_stops, resolve_device
+from careamist.compute import release_memory, resolve_device
 from careamist.config.configuration import Configuration, load_configuration
-from careamist.dataset.sources import check_dtypes, guess_data_type, is_path, open_stacks
-from careamist.errors import NotTrainedError, SettingsError
-from careamist.events import (
-    Event,
-    Listener,
-    RunFailed,
-    RunFinished,
-    RunKind,
-    RunStopped,
-    tell,
-)
-from careamist.failures import explain_failure
-from careamist.lightning import checkpoints
+from careamist.config.prediction import PredictionConfig
+from careamist.dataset.sources import is_path
+from careamist.errors import SettingsError
+from careamist.lightning.callbacks import checked_callbacks
 from careamist.lightning.data_modules import TrainDataModule
 from careamist.lightning.fit import fit
-from careamist.lightning.module import RestorationModule
+from careamist.lightning.model import Model
 from careamist.prediction.predictor import plan_tiling, predict_stacks
 from careamist.prediction.sinks import ArraySink, Sink, TiffSink
-from careamist.progress_bar import ProgressBar
-from careamist.stop import StopRequested, StopSignal
+from careamist.runner import Runner
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     import numpy as np
+    from pytorch_lightning import Callback
+
+    from careamist.dataset.image_stack import ImageStack
+    from careamist.dataset.image_stack.custom import Loading
+    from careamist.events import Listener
+    from careamist.stop import StopSignal
 
 
 class CAREamist:
@@ -55,17 +49,12 @@ class CAREamist:
         A configuration, a YAML file or a checkpoint, told apart by what it is.
     work_dir : path, optional
         Where checkpoints and predictions go; the current folder when not given.
+    callbacks : sequence of pytorch_lightning.Callback
+        More callbacks for the trainer; checkpoints and early stopping are configured instead.
     listeners : sequence of callable
         Called with every event of every run, in the thread of the run.
     enable_progress_bar : bool
         Whether a progress bar is drawn on the terminal.
-
-    Attributes
-    ----------
-    config : Configuration
-        As it was given; after training with what was measured on the data.
-    run_dir : Path or None
-        Folder of the checkpoints of the latest training.
     """
 
     def __init__(
@@ -75,6 +64,7 @@ class CAREamist:
         checkpoint_path: str | Path | None = None,
         source: Configuration | str | Path | None = None,
         work_dir: str | Path | None = None,
+        callbacks: Sequence[Callback] = (),
         listeners: Sequence[Listener] = (),
         enable_progress_bar: bool = True,
     ) -> None:
@@ -84,23 +74,14 @@ class CAREamist:
                 f"{len(given)} of config, checkpoint_path and source were given.",
                 "Give exactly one.",
             )
-        if isinstance(source, (str, Path)) and Path(source).suffix not in (".yml", ".yaml"):
-            checkpoint_path, source = source, None
-        self._module: RestorationModule | None = None
-        if checkpoint_path is not None:
-            self._load(checkpoint_path)
-        else:
-            ordered = config if config is not None else source
-            self.config = (
-                ordered if isinstance(ordered, Configuration) else load_configuration(str(ordered))
-            )
+        ordered = given[0]
+        is_yaml = config is not None or Path(str(source)).suffix in (".yml", ".yaml")
+        if isinstance(ordered, (str, Path)) and is_yaml:
+            ordered = load_configuration(ordered)
+        self._model = Model(ordered)
         self.work_dir = Path.cwd() if work_dir is None else Path(work_dir).expanduser()
-        self.run_dir: Path | None = None
-        self.listeners: list[Listener] = list(listeners)
-        self._progress_bar = enable_progress_bar
-        self._stop = StopSignal()
-        self._attached = False
-        self._busy = threading.Lock()
+        self._callbacks = checked_callbacks(callbacks)
+        self._runner = Runner(listeners, progress_bar=enable_progress_bar)
 
     # -- commands ---------------------------------------------------------------------------
 
@@ -108,8 +89,12 @@ class CAREamist:
         self,
         *,
         train_data: Any | None = None,
+        train_data_target: Any | None = None,
         val_data: Any | None = None,
+        val_data_target: Any | None = None,
         datamodule: TrainDataModule | None = None,
+        val_minimum_split: int = 1,
+        **more: Any,
     ) -> None:
         """Train, or train on.
 
@@ -119,21 +104,51 @@ class CAREamist:
 
         Parameters
         ----------
-        train_data : array, path, or list of these
-            The noisy images, in ``config.data_config.axes``; a folder stands for its files.
-        val_data : array, path, or list of these, optional
+        train_data : array, path, URI, or list of these
+            The images, in ``config.data_config.axes``; a folder stands for its files.
+        train_data_target : array, path, URI, or list of these, optional
+            What they should become, where the algorithm learns from examples. Files are paired
+            by name.
+        val_data, val_data_target : array, path, URI, or list of these, optional
             Images for validation; when not given, patches are kept out of training.
         datamodule : TrainDataModule, optional
-            Instead of both.
+            Instead of all the others.
+        val_minimum_split : int
+            At least so many patches or files are kept, if `val_percentage` is given.
+        **more
+            What else `TrainDataModule` takes (``loading``, ``use_in_memory``, ...), and the older
+            names ``train_source``, ``train_target``, ``val_source``, ``val_target``.
 
         Raises
         ------
         CareamistError
             If the data cannot be read or learnt from. The message says what to do.
         """
-        with self._run("train") as (run_id, emit):
-            self._stop.check()
-            self._fit(run_id, emit, train_data, val_data, datamodule)
+        data: dict[str, Any] = {
+            "train_data": train_data,
+            "train_data_target": train_data_target,
+            "val_data": val_data,
+            "val_data_target": val_data_target,
+        }
+        for name, older in _OLDER.items():
+            if (value := more.pop(older, None)) is not None:
+                if data[name] is not None:
+                    raise SettingsError(f"{name} and {older} mean the same.", "Give one of them.")
+                data[name] = value
+        if (data["train_data"] is None) == (datamodule is None):
+            raise SettingsError(
+                "Training needs images.", "Give train_data, or a datamodule, but not both."
+            )
+        images = datamodule or TrainDataModule(
+            self.config.data_config, **data, val_minimum_split=val_minimum_split, **more
+        )
+        with self._runner.frame("train", self.config.training_config.num_threads) as run:
+            self._model.check_targets(images)
+            images.setup("fit")
+            module = self._model.prepared_for(images, run.stop.check)
+            fit(module, images, self._model.folder_in(self.work_dir), run, self._callbacks)
+        del images
+        release_memory()  # of the trainer and the patches it held
 
     def predict(
         self,
@@ -143,7 +158,9 @@ class CAREamist:
         tile_overlap: Sequence[int] | Literal["auto"] = "auto",
         axes: str | None = None,
         data_type: str | None = None,
-        channels: Sequence[int] | None = None,
+        channels: Sequence[int] | Literal["all"] | None = None,
+        in_memory: bool = False,
+        loading: Loading | None = None,
         checkpoint: str | Path | None = None,
     ) -> tuple[list[NDArray[np.float32]], list[str]]:
         """Return restored images, in the axes and shape of the originals.
@@ -160,10 +177,16 @@ class CAREamist:
             Axes of the images where they differ from those of the training data.
         data_type : str, optional
             ``"array"`` or a file format; told from the data when not given.
-        channels : sequence of int, optional
-            Channels to use, where the images have more than the model.
-        checkpoint : path, "last" or None
-            Weights to use; None takes those at hand.
+        channels : sequence of int or "all", optional
+            Channels to use, where the images have more than the model; as in the training when
+            not given.
+        in_memory : bool
+            Whether whole images are read before they are restored, instead of tile by tile.
+        loading : ReadFuncLoading or ImageStackLoading, optional
+            How custom data are read.
+        checkpoint : path, "last", "best" or None
+            Weights to use; None takes the last ones, or for CARE those of the lowest validation
+            loss.
 
         Returns
         -------
@@ -173,9 +196,15 @@ class CAREamist:
             The path of each image; empty for arrays.
         """
         sink = ArraySink()
-        sources = self.predict_into(
-            sink, pred_data, tile_size, tile_overlap, axes, data_type, channels, checkpoint
+        options = PredictionConfig.of(
+            tile_size=tile_size,
+            tile_overlap=tile_overlap,
+            axes=axes,
+            data_type=data_type,
+            channels=channels,
+            in_memory=in_memory,
         )
+        sources = self.predict_into(sink, pred_data, options, loading, checkpoint)
         return [sink.arrays[index] for index in sorted(sink.arrays)], sources
 
     def predict_to_disk(
@@ -187,7 +216,9 @@ class CAREamist:
         tile_overlap: Sequence[int] | Literal["auto"] = "auto",
         axes: str | None = None,
         data_type: str | None = None,
-        channels: Sequence[int] | None = None,
+        channels: Sequence[int] | Literal["all"] | None = None,
+        in_memory: bool = False,
+        loading: Loading | None = None,
         checkpoint: str | Path | None = None,
         overwrite: Literal["error", "replace"] = "error",
     ) -> None:
@@ -211,188 +242,124 @@ class CAREamist:
         one_folder = is_path(pred_data) and not isinstance(pred_data, (list, tuple))
         root = Path(pred_data).expanduser() if one_folder and Path(pred_data).is_dir() else None
         sink = TiffSink(folder, replace=overwrite == "replace", root=root)
-        self.predict_into(
-            sink, pred_data, tile_size, tile_overlap, axes, data_type, channels, checkpoint
+        options = PredictionConfig.of(
+            tile_size=tile_size,
+            tile_overlap=tile_overlap,
+            axes=axes,
+            data_type=data_type,
+            channels=channels,
+            in_memory=in_memory,
         )
+        self.predict_into(sink, pred_data, options, loading, checkpoint)
 
     def stop(self) -> None:
         """Ask the run in progress to stop; what it has done is kept. May be called anywhere."""
-        self._stop.set()
+        self._runner.stop()
 
     stop_training = stop
 
-    @contextmanager
-    def attached(self, listener: Listener, stop: StopSignal) -> Iterator[None]:
+    def attached(self, listener: Listener, stop: StopSignal) -> AbstractContextManager[None]:
         """Let another thread listen to and stop what is run while this is entered."""
-        self.listeners.append(listener)
-        self._stop, self._attached = stop, True
-        try:
-            yield
-        finally:
-            self.listeners.remove(listener)
-            self._attached = False
+        return self._runner.attached(listener, stop)
+
+    @property
+    def listeners(self) -> list[Listener]:
+        """What is called with every event of every run, in the thread of the run."""
+        return self._runner.listeners
 
     @property
     def was_stopped(self) -> bool:
         """Whether the latest run was asked to stop."""
-        return self._stop.is_set()
+        return self._runner.stop_signal.is_set()
+
+    @property
+    def config(self) -> Configuration:
+        """As it was given; after training with what was measured on the data."""
+        return self._model.config
+
+    @property
+    def run_dir(self) -> Path | None:
+        """Folder of the checkpoints of the latest training."""
+        return self._model.run_dir
 
     @property
     def is_trained(self) -> bool:
         """Whether there are weights to predict with."""
-        return self._module is not None and self._module.steps_done > 0
+        return self.steps_done > 0
 
     @property
     def steps_done(self) -> int:
         """Optimizer steps that went into the weights at hand."""
-        return 0 if self._module is None else self._module.steps_done
+        return 0 if self._model.module is None else self._model.module.steps_done
+
+    def get_checkpoints(self) -> list[Path]:
+        """Return the checkpoints of the latest training: by step, then the best and the last."""
+        return self._model.checkpoints()
 
     def get_losses(self) -> dict[str, list[list[float]]]:
         """Return ``train_loss`` and ``val_loss`` as lists of [step, value]."""
-        return {} if self._module is None else self._module.history
-
-    # -- the run ----------------------------------------------------------------------------
-
-    @contextmanager
-    def _run(self, kind: RunKind) -> Iterator[tuple[str, Callable[[Event], None]]]:
-        """Frame a run: one at a time, exactly one terminal event, errors told and raised."""
-        if not self._busy.acquire(blocking=False):
-            raise SettingsError("This model is already running.", "Wait for it, or stop it.")
-        run_id = uuid.uuid4().hex
-        if not self._attached:
-            self._stop = StopSignal()
-        bar = [ProgressBar()] if self._progress_bar else []
-
-        def emit(event: Event) -> None:
-            tell((*bar, *self.listeners), event)
-
-        try:
-            with interrupt_stops(self.stop), cpu_threads(self.config.training_config.num_threads):
-                yield run_id, emit
-            stopped = self._stop.is_set()
-            emit(RunStopped(run_id, kind) if stopped else RunFinished(run_id, kind))
-        except StopRequested:
-            emit(RunStopped(run_id, kind))
-        except BaseException as error:
-            message, hint = explain_failure(error)
-            emit(RunFailed(run_id, kind, message, hint, traceback.format_exc()))
-            raise
-        finally:
-            self._busy.release()
-
-    def _fit(
-        self,
-        run_id: str,
-        emit: Callable[[Event], None],
-        train_data: Any,
-        val_data: Any,
-        datamodule: TrainDataModule | None,
-    ) -> None:
-        if (train_data is None) == (datamodule is None):
-            raise SettingsError(
-                "Training needs images.", "Give train_data, or a datamodule, but not both."
-            )
-        data = datamodule or TrainDataModule(self.config.data_config, train_data, val_data)
-        data.setup("fit")
-        fit(self._prepared_module(data), data, self._new_run_dir(), run_id, emit, self._stop)
-
-    def _prepared_module(self, data: TrainDataModule) -> RestorationModule:
-        """Return the module at hand, or a new one for the data."""
-        if self._module is not None:
-            return self._module
-        config = self.config.data_config
-        resolved = config.model_copy(
-            update={
-                "n_channels": data.n_channels,
-                "normalization": config.normalization.fit(data.train_stacks, self._stop.check),
-            }
-        )
-        self.config = self.config.model_copy(update={"data_config": resolved})
-        self._module = RestorationModule(self.config)
-        self._module.prepare(data.train_dataset)
-        return self._module
-
-    def _new_run_dir(self) -> Path:
-        """Return a new folder for checkpoints; earlier models are never written over."""
-        if self.run_dir is None:
-            base = self.work_dir / "checkpoints"
-            number = 1
-            while (folder := base / f"{self.config.file_name}_{number}").exists():
-                number += 1
-            folder.mkdir(parents=True)
-            self.run_dir = folder
-        return self.run_dir
+        return {} if self._model.module is None else self._model.module.history
 
     def predict_into(
         self,
         sink: Sink,
         pred_data: Any,
-        tile_size: Sequence[int] | str | None = "auto",
-        tile_overlap: Sequence[int] | str = "auto",
-        axes: str | None = None,
-        data_type: str | None = None,
-        channels: Sequence[int] | None = None,
+        options: PredictionConfig | None = None,
+        loading: Loading | None = None,
         checkpoint: str | Path | None = None,
     ) -> list[str]:
         """Predict every image into a sink: the one road for arrays, files and layers.
 
-        Parameters are those of `predict`, and `sink`: what receives the regions. Returns the
-        sources as `predict` does.
+        Parameters
+        ----------
+        sink : Sink
+            What receives the regions.
+        pred_data : array, path, URI, or list of these
+            The images.
+        options : PredictionConfig, optional
+            How they are restored.
+        loading, checkpoint
+            As for `predict`.
+
+        Returns
+        -------
+        list of str
+            The source of each image; empty for arrays.
         """
-        sources: list[str] = []
-        with self._run("predict") as (run_id, emit):
-            self._stop.check()
-            if checkpoint is not None:
-                self._use(checkpoint)
-            if self._module is None or not self.is_trained:
-                raise NotTrainedError(
-                    "There is no trained model yet.", "Train first, or load a checkpoint."
-                )
-            data_type = data_type or guess_data_type(pred_data)
-            stacks = open_stacks(pred_data, data_type, axes or self.config.data_config.axes)
-            check_dtypes(stacks)
-            self.config.data_config.check_fits(stacks, channels)
+        options = options or PredictionConfig()
+        threads = self.config.training_config.num_threads
+        stacks: list[ImageStack] = []
+        with self._runner.frame("predict", threads) as run:
+            module = self._model.to_predict_with(checkpoint)
+            data = module.config.data_config
+            stacks, channels = options.open(pred_data, data, loading)
             device = resolve_device(self.config.training_config.device)
-            network = self._module.averaged.eval().to(device)
+            network = module.averaged.eval().to(device)
             shapes = [tuple(stack.data_shape) for stack in stacks]
-            tiling = plan_tiling(network, tile_size, tile_overlap, shapes)
+            tiling = plan_tiling(network, options.tile_size, options.tile_overlap, shapes)
             if any(h < exact for h, exact in zip(tiling.halo, network.halo, strict=True)):
                 warnings.warn(
-                    f"tile_overlap={tile_overlap} is smaller than what this network sees: tiles "
-                    f"are exact from {tuple(2 * h for h in network.halo)} on.",
+                    f"tile_overlap={options.tile_overlap} is smaller than what this network "
+                    f"sees: tiles are exact from {tuple(2 * h for h in network.halo)} on.",
                     stacklevel=3,
                 )
             predict_stacks(
                 sink,
                 stacks,
                 network,
-                self.config.data_config.normalization,
+                data.normalization,
                 tiling,
-                run_id,
-                emit,
-                self._stop,
+                run.run_id,
+                run.emit,
+                run.stop,
                 channels,
             )
-            if data_type != "array":
-                sources += [str(stack.source) for stack in stacks]
-        return sources
+        return [str(stack.source) for stack in stacks if is_path(pred_data) or loading]
 
-    def _use(self, checkpoint: str | Path) -> None:
-        if checkpoint == "best":
-            raise SettingsError(
-                "Noise2Void has no best checkpoint: its validation loss does not rank models.",
-                "Use 'last', or the path of a checkpoint.",
-            )
-        if checkpoint == "last":
-            if self.run_dir is None and self.is_trained:
-                return
-            if self.run_dir is None:
-                raise NotTrainedError("There is no last checkpoint yet.", "Train first.")
-            checkpoint = self.run_dir / "last.ckpt"
-        self._load(checkpoint)
 
-    def _load(self, path: str | Path) -> None:
-        if not str(path).strip():
-            raise SettingsError("An empty path was given.", "Give a .ckpt file or its folder.")
-        self._module = checkpoints.load(checkpoints.find(path))
-        self.config = self._module.config
+_OLDER = {
+    "train_data": "train_source",
+    "train_data_target": "train_target",
+    "val_data": "val_source",
+    "val_data_target": "val_target",
+}

@@ -1,11 +1,14 @@
-"""The machine: devices, threads, and the interrupt key."""
+"""The machine: devices, threads, memory, and the interrupt key."""
 
 from __future__ import annotations
 
+import ctypes
+import gc
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from careamist.errors import SettingsError
@@ -68,6 +71,42 @@ def _device_names() -> list[str]:
 
     names = ["cpu", *(f"cuda:{index}" for index in range(torch.cuda.device_count()))]
     return [*names, "mps"] if torch.backends.mps.is_available() else names
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return whether an error means that a device or the computer has no memory left."""
+    text = str(error).lower()
+    return (
+        isinstance(error, MemoryError)
+        or "out of memory" in text  # torch.OutOfMemoryError and its relatives
+        or "defaultcpuallocator" in text
+    )
+
+
+def free_memory() -> int:
+    """Return the bytes of memory that are left to this process, by any limit that is set for it."""
+    import psutil
+
+    free = int(psutil.virtual_memory().available)
+    group = Path("/sys/fs/cgroup")
+    with suppress(OSError, ValueError):  # no such group, or no limit ("max")
+        limit = int((group / "memory.max").read_text())
+        free = min(free, limit - int((group / "memory.current").read_text()))
+    with suppress(ImportError, OSError, IndexError):  # only Linux has both
+        import resource
+
+        limit = resource.getrlimit(resource.RLIMIT_DATA)[0]
+        if limit != resource.RLIM_INFINITY:
+            used = Path("/proc/self/status").read_text().split("VmData:")[1].split()[0]
+            free = min(free, limit - 1024 * int(used))
+    return max(free, 0)
+
+
+def release_memory() -> None:
+    """Give unused memory back to the system, also what reference cycles still hold."""
+    gc.collect()
+    with suppress(OSError, AttributeError, TypeError):  # only glibc keeps freed memory, and can be told
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 @contextmanager

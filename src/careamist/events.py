@@ -70,6 +70,13 @@ class CheckpointSaved(Event):
 
 
 @dataclass(frozen=True)
+class Noticed(Event):
+    """The run went another way than it was ordered to, or saw something worth knowing."""
+
+    message: str
+
+
+@dataclass(frozen=True)
 class ImageStarted(Event):
     """The prediction of image `index` begins; the sink now has a place for it."""
 

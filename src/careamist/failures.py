@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pydantic import ValidationError
 
+from careamist.compute import is_out_of_memory
 from careamist.config.configuration import explain
 from careamist.errors import CareamistError
 
@@ -20,8 +21,7 @@ def explain_failure(error: BaseException) -> tuple[str, str]:
     if isinstance(error, OSError) and error.strerror:
         place = f": {error.filename}" if error.filename else ""
         return f"{error.strerror}{place}.", ""
-    if isinstance(error, MemoryError) or "DefaultCPUAllocator" in text:
-        return "The computer ran out of memory.", _SMALLER
-    if "out of memory" in text.lower():  # torch.OutOfMemoryError and its relatives
-        return "The device ran out of memory.", _SMALLER
+    if is_out_of_memory(error):
+        on_cpu = isinstance(error, MemoryError) or "DefaultCPUAllocator" in text
+        return f"The {'computer' if on_cpu else 'device'} ran out of memory.", _SMALLER
     return f"{type(error).__name__}: {text}" if text else type(error).__name__, ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 from tqdm import tqdm
@@ -10,6 +11,7 @@ from careamist.events import (
     TERMINAL,
     EpochDone,
     Event,
+    Noticed,
     RegionPredicted,
     RunStarted,
     StepDone,
@@ -31,7 +33,9 @@ class ProgressBar:
             )
         if self._bar is None:
             return
-        if isinstance(event, (StepDone, RegionPredicted)):
+        if isinstance(event, Noticed):
+            self._bar.write(event.message, file=sys.stderr)
+        elif isinstance(event, (StepDone, RegionPredicted)):
             self._bar.update(event.done - self._bar.n)
         elif isinstance(event, EpochDone):
             self._bar.set_postfix({name: f"{value:.4g}" for name, value in event.metrics.items()})

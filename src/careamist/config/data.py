@@ -5,17 +5,28 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeInt,
+    field_validator,
+    model_validator,
+)
 
 from careamist.dataset.augmentation import Augmentation, XYFlip, XYRandomRotate90
-from careamist.dataset.normalization import MeanStd
+from careamist.dataset.image_stack import FORMATS, czi
+from careamist.dataset.normalization import AnyNormalization, MeanStd
+from careamist.dataset.sources import check_channels
 from careamist.errors import SettingsError
 from careamist.utils.reshape_array import check_axes, spatial_axes
 
 if TYPE_CHECKING:
     from careamist.dataset.image_stack import ImageStack
 
-DataType = Literal["array", "tiff"]
+    DataType = str
+else:
+    DataType = Literal[(*FORMATS, "custom")]
 
 
 class DataConfig(BaseModel):
@@ -35,11 +46,38 @@ class DataConfig(BaseModel):
         description="One letter of STCZYX for each dimension of the images.",
         json_schema_extra={"level": "hidden"},
     )
+    target_axes: str | None = Field(
+        None,
+        title="Target axes",
+        description="Axes of the targets, where they differ from those of the images.",
+        json_schema_extra={"level": "hidden"},
+    )
+    channels: tuple[NonNegativeInt, ...] | None = Field(
+        None,
+        min_length=1,
+        title="Use channels",
+        description="Channels of the images that are used, counted from 0; all when not given.",
+        json_schema_extra={"level": "hidden"},
+    )
     n_channels: int | None = Field(
         None,
         ge=1,
         title="Channels",
         description="Number of channels; read from the data when not given.",
+        json_schema_extra={"level": "hidden"},
+    )
+    n_channels_out: int | None = Field(
+        None,
+        ge=1,
+        title="Target channels",
+        description="Number of channels of the targets; read from the data when not given.",
+        json_schema_extra={"level": "hidden"},
+    )
+    in_memory: bool | Literal["auto"] = Field(
+        "auto",
+        title="In memory",
+        description="Whether files are read once and kept, or patch by patch. Automatic keeps "
+        "compressed files that fit into 80 % of the free memory.",
         json_schema_extra={"level": "hidden"},
     )
     patch_size: tuple[int, ...] = Field(
@@ -48,7 +86,7 @@ class DataConfig(BaseModel):
         description="Size of the training patches in (Z)YX, in pixels; a multiple of 2^depth.",
         json_schema_extra={"level": "advanced", "unit": " px"},
     )
-    normalization: MeanStd = Field(
+    normalization: AnyNormalization = Field(
         MeanStd(),
         title="Normalise",
         description="How intensities are brought to a common range.",
@@ -66,7 +104,7 @@ class DataConfig(BaseModel):
         le=4096,
         title="Validation",
         description="Patches kept out of training to measure the validation loss; never more "
-        "than every eighth.",
+        "than every tenth.",
         json_schema_extra={"level": "advanced", "unit": " patches"},
     )
 
@@ -94,10 +132,17 @@ class DataConfig(BaseModel):
         json_schema_extra={"level": "hidden"},
     )
 
-    @field_validator("axes")
+    @field_validator("axes", "target_axes")
     @classmethod
-    def _known_axes(cls, value: str) -> str:
-        return check_axes(value)
+    def _known_axes(cls, value: str | None) -> str | None:
+        return None if value is None else check_axes(value)
+
+    @field_validator("channels")
+    @classmethod
+    def _distinct(cls, value: tuple[int, ...] | None) -> tuple[int, ...] | None:
+        if value is not None and len(set(value)) != len(value):
+            raise ValueError(f"channels={value} names a channel twice.")
+        return value
 
     @field_validator("patch_size")
     @classmethod
@@ -108,7 +153,15 @@ class DataConfig(BaseModel):
 
     @model_validator(mode="after")
     def _fit_together(self) -> DataConfig:
-        spatial = spatial_axes(self.axes)
+        target_axes = self.target_axes or self.axes
+        if self.data_type == "czi":
+            for axes in (self.axes, target_axes):
+                if axes not in czi.AXES:
+                    raise ValueError(
+                        f"axes='{axes}' do not fit a CZI file: expected one of "
+                        f"{', '.join(czi.AXES)}."
+                    )
+        spatial = self.spatial_axes
         if len(self.patch_size) != len(spatial):
             raise ValueError(
                 f"patch_size={self.patch_size} does not fit axes '{self.axes}': "
@@ -122,12 +175,39 @@ class DataConfig(BaseModel):
             )
         if self.n_channels is not None and self.n_channels > 1 and "C" not in self.axes:
             raise ValueError(f"n_channels={self.n_channels} needs a C in axes='{self.axes}'.")
+        if (self.n_channels_out or 1) > 1 and "C" not in target_axes:
+            raise ValueError(
+                f"n_channels_out={self.n_channels_out} needs a C in target_axes='{target_axes}'."
+            )
+        if self.channels is not None:
+            if "C" not in self.axes:
+                raise ValueError(f"channels={self.channels} needs a C in axes='{self.axes}'.")
+            if self.n_channels not in (None, len(self.channels)):
+                raise ValueError(
+                    f"n_channels={self.n_channels} does not fit channels={self.channels}: "
+                    "leave one of them out."
+                )
+        if self._spatial(target_axes) != spatial:
+            raise ValueError(
+                f"target_axes='{target_axes}' and axes='{self.axes}' differ in Z: both or none "
+                "must have it."
+            )
         return self
+
+    @property
+    def spatial_axes(self) -> str:
+        """``YX`` or ``ZYX``: along T instead of Z for the files of a CZI with axes ``SCTYX``."""
+        return self._spatial(self.axes)
+
+    def _spatial(self, axes: str) -> str:
+        # a time series in a CZI file is read as a volume; elsewhere T counts samples, and the
+        # axis to learn along is called Z
+        return "ZYX" if (self.data_type, axes) == ("czi", "SCTYX") else spatial_axes(axes)
 
     @property
     def dims(self) -> int:
         """Number of spatial axes, 2 or 3."""
-        return len(spatial_axes(self.axes))
+        return len(self.spatial_axes)
 
     def check_fits(self, stacks: Sequence[ImageStack], channels: Sequence[int] | None) -> None:
         """Raise `SettingsError` if images have other dimensions or channels than these."""
@@ -141,11 +221,8 @@ class DataConfig(BaseModel):
                     "Give axes that fit, for example 'TYX' for a 2D model on a stack.",
                 )
             there = stack.data_shape[1]
-            if channels is not None and any(not 0 <= channel < there for channel in channels):
-                raise SettingsError(
-                    f"channels={list(channels)} were chosen, but {stack.source} has {there}.",
-                    f"Choose among 0 to {there - 1}.",
-                )
+            if channels is not None:
+                check_channels([stack], channels)
             given = there if channels is None else len(channels)
             if given != expected:
                 raise SettingsError(

@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from careamist.config.optimization import (
+    Cosine,
+    EarlyStopping,
+    Optimizer,
+    Schedule,
+    ValLosses,
+)
 
 
 class TrainingConfig(BaseModel):
@@ -27,6 +35,14 @@ class TrainingConfig(BaseModel):
         description="Times that every pixel is seen about once, where no steps are given.",
         json_schema_extra={"level": "hidden"},
     )
+    max_minutes: float | None = Field(
+        None,
+        gt=0,
+        title="Minutes",
+        description="Train for so long instead: the steps that fit are found by timing some "
+        "before the first.",
+        json_schema_extra={"level": "hidden"},
+    )
     steps_per_epoch: int | None = Field(
         None,
         ge=1,
@@ -39,9 +55,39 @@ class TrainingConfig(BaseModel):
         gt=0,
         le=1,
         title="Learning rate",
-        description="Highest learning rate of Adam, reached after a short warm-up; it falls to "
-        "zero along a cosine.",
+        description="Highest learning rate; how it goes on from there is the schedule.",
         json_schema_extra={"level": "advanced", "decimals": 5},
+    )
+    lr_schedule: Schedule = Field(
+        Cosine(),
+        title="Schedule",
+        description="Course of the learning rate: a cosine to zero ends with the best weights.",
+        json_schema_extra={"level": "hidden"},
+    )
+    optimizer: Optimizer = Field(
+        Optimizer(),
+        title="Optimizer",
+        description="How gradients become steps.",
+        json_schema_extra={"level": "hidden"},
+    )
+    gradient_clip: float | None = Field(
+        None,
+        gt=0,
+        title="Clip gradients",
+        description="Largest norm of the gradients of a step; longer ones are shortened.",
+        json_schema_extra={"level": "hidden"},
+    )
+    precision: Literal["float32", "bfloat16", "float16"] = Field(
+        "float32",
+        title="Precision",
+        description="Of the computation of a training step; weights are always float32.",
+        json_schema_extra={"level": "hidden"},
+    )
+    early_stopping: EarlyStopping | None = Field(
+        None,
+        title="Early stopping",
+        description="End when the validation loss does not fall any more.",
+        json_schema_extra={"level": "hidden"},
     )
     ema_decay: float = Field(
         0.99,
@@ -57,6 +103,12 @@ class TrainingConfig(BaseModel):
         title="Checkpoint every",
         description="Steps between two kept checkpoints; the last one is always written.",
         json_schema_extra={"level": "hidden", "unit": " steps"},
+    )
+    logger: Literal["none", "tensorboard", "wandb"] = Field(
+        "none",
+        title="Logger",
+        description="Where losses are sent besides the table losses.csv in the folder of the run.",
+        json_schema_extra={"level": "hidden"},
     )
     device: str = Field(
         "auto",
@@ -76,9 +128,9 @@ class TrainingConfig(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _epochs_alone(cls, values: Any) -> Any:
-        """Let epochs, where they are given and steps are not, say how long to train."""
+        """Let epochs or minutes, where they are given and steps are not, say how long to train."""
         given = values.keys() if isinstance(values, dict) else set()
-        if given & {"num_epochs", "steps_per_epoch"} and "num_steps" not in given:
+        if given & {"num_epochs", "steps_per_epoch", "max_minutes"} and "num_steps" not in given:
             return values | {"num_steps": None}
         return values
 
@@ -88,6 +140,11 @@ class TrainingConfig(BaseModel):
             raise ValueError(
                 f"steps_per_epoch={self.steps_per_epoch} is more than num_steps={self.num_steps}."
             )
+        if self.num_steps and self.max_minutes:
+            raise ValueError(
+                f"num_steps={self.num_steps} and max_minutes={self.max_minutes} were both given: "
+                "leave one of them out."
+            )
         return self
 
     def epoch_steps(self, n_patches: int, batch_size: int) -> int:
@@ -95,19 +152,20 @@ class TrainingConfig(BaseModel):
         return self.steps_per_epoch or max(1, round(n_patches / batch_size))
 
     def total_steps(self, n_patches: int, batch_size: int) -> int:
-        """Return how many optimizer steps this orders."""
+        """Return how many optimizer steps this orders; minutes must be turned into steps first."""
         return self.num_steps or self.num_epochs * self.epoch_steps(n_patches, batch_size)
 
-    def rate(self, step: int, first: int, last: int) -> float:
+    def rate(
+        self,
+        step: int,
+        first: int,
+        last: int,
+        epoch_steps: int = 1,
+        val_losses: ValLosses = (),
+    ) -> float:
         """Return the learning rate of `step` in the segment of steps [first, last).
 
-        Linear warm-up over 3 % of the segment, then half a cosine down to zero
-        (Loshchilov and Hutter, ICLR 2017).
+        See the `factor` of the schedules for `epoch_steps` and `val_losses`.
         """
-        length = max(last - first, 1)
-        warm_up = max(1, round(0.03 * length))
-        place = min(max(step - first, 0), length)
-        if place < warm_up:
-            return self.learning_rate * (place + 1) / warm_up
-        progress = (place - warm_up) / max(length - warm_up, 1)
-        return self.learning_rate * 0.5 * (1 + math.cos(math.pi * progress))
+        share = self.lr_schedule.factor(step, first, last, epoch_steps, val_losses)
+        return self.learning_rate * share

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytorch_lightning as pl
 
-from careamist.errors import DivergedError
-from careamist.events import CheckpointSaved, EpochDone, Event, StepDone
+from careamist.errors import DivergedError, SettingsError
+from careamist.events import CheckpointSaved, EpochDone, Event, Noticed, StepDone
 from careamist.lightning import checkpoints
 from careamist.lightning.data_modules import TrainDataModule
 from careamist.lightning.module import RestorationModule
@@ -32,8 +32,6 @@ class RunCallback(pl.Callback):
         Takes the events.
     stop : StopSignal
         Ends the training after the step in progress.
-    epoch_steps : int
-        Steps between two validations.
     folder : Path
         Where checkpoints go.
     """
@@ -43,11 +41,9 @@ class RunCallback(pl.Callback):
         run_id: str,
         emit: Callable[[Event], None],
         stop: StopSignal,
-        epoch_steps: int,
         folder: Path,
     ) -> None:
-        self.run_id, self.emit, self.stop = run_id, emit, stop
-        self.epoch_steps, self.folder = epoch_steps, folder
+        self.run_id, self.emit, self.stop, self.folder = run_id, emit, stop, folder
 
     def on_train_batch_end(
         self,
@@ -67,20 +63,28 @@ class RunCallback(pl.Callback):
         if value is not None and not math.isfinite(value):
             raise DivergedError(
                 f"The training diverged: the loss is {value} at step {done}.",
-                "Lower the learning rate, or look for extreme pixel values.",
+                "Lower the learning rate, or look for NaN and extreme values in the images.",
             )
         self.emit(StepDone(self.run_id, done, total, value))
-        if done % self.epoch_steps == 0 or done == total:
+        is_over = False
+        if done % pl_module.epoch_steps == 0 or done == total:
             self._end_epoch(trainer, pl_module)
+            early = pl_module.config.training_config.early_stopping
+            first = pl_module.segment[0]  # a training that is continued gets its chance
+            losses = [entry for entry in pl_module.history["val_loss"] if entry[0] > first]
+            is_over = early is not None and done < total and early.is_over(losses)
         if done % pl_module.config.training_config.checkpoint_every == 0 and done < total:
             self.save(pl_module, f"step_{done:06d}.ckpt")
-        if self.stop.is_set():
+        if is_over:
+            pl_module.segment = (pl_module.segment[0], done)
+            self.emit(Noticed(self.run_id, f"The validation loss fell no more: ended at {done}."))
+        if is_over or self.stop.is_set():
             trainer.should_stop = True
 
-    def save(self, module: RestorationModule, name: str) -> Path:
+    def save(self, module: RestorationModule, name: str, *, is_best: bool = False) -> Path:
         """Write a checkpoint into the folder of the run and tell it."""
         path = checkpoints.save(module, self.folder / name)
-        self.emit(CheckpointSaved(self.run_id, str(path), is_best=False))
+        self.emit(CheckpointSaved(self.run_id, str(path), is_best))
         return path
 
     def _end_epoch(self, trainer: pl.Trainer, module: RestorationModule) -> None:
@@ -91,6 +95,30 @@ class RunCallback(pl.Callback):
             val_loss = module.evaluate(data.val_batches())
             if val_loss is not None:
                 metrics["val_loss"] = val_loss
+        if not math.isfinite(metrics.get("val_loss", 0)):
+            raise DivergedError(
+                f"The validation loss is {metrics['val_loss']} at step {step}.",
+                "Look for NaN and extreme values in the validation images.",
+            )
+        best = math.inf
+        if (self.folder / checkpoints.BEST).exists():  # losses of another folder do not count
+            best = min((loss for _, loss in module.history["val_loss"]), default=math.inf)
         for name, value in metrics.items():
             module.history[name].append([step, value])
-        self.emit(EpochDone(self.run_id, -(-step // self.epoch_steps), step, metrics))
+        if metrics.get("val_loss", math.inf) < best:
+            self.save(module, checkpoints.BEST, is_best=True)
+        metrics["learning_rate"] = module.rate
+        self.emit(EpochDone(self.run_id, -(-step // module.epoch_steps), step, metrics))
+
+
+def checked_callbacks(callbacks: Sequence[pl.Callback]) -> list[pl.Callback]:
+    """Return callbacks of the user, or raise if one would do what a run does itself."""
+    kinds = (pl.callbacks.ModelCheckpoint, pl.callbacks.EarlyStopping, pl.callbacks.ProgressBar)
+    for callback in callbacks:
+        if isinstance(callback, kinds):
+            raise SettingsError(
+                f"callbacks has a {type(callback).__name__}, which would come on top of our own.",
+                "Set checkpoint_every and early_stopping in the training configuration, and "
+                "enable_progress_bar.",
+            )
+    return list(callbacks)

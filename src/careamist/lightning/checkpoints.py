@@ -14,6 +14,7 @@ from careamist.config.configuration import Configuration, explain
 from careamist.errors import CheckpointError, SourceNotFoundError
 from careamist.lightning.module import RestorationModule
 
+BEST, LAST = "best.ckpt", "last.ckpt"
 _FORMAT = 1
 
 
@@ -30,6 +31,7 @@ def save(module: RestorationModule, path: Path) -> Path:
             "steps_done": module.steps_done,
             "samples_done": module.samples_done,
             "segment": list(module.segment),
+            "epoch_steps": module.epoch_steps,
             "history": module.history,
             "loss_sum": float(module.loss_sum),
             "loss_count": module.loss_count,
@@ -65,26 +67,38 @@ def load(path: str | Path) -> RestorationModule:
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
         info: dict[str, Any] = state["careamist"]
+        is_newer, version = info["format"] > _FORMAT, info["version"]
     except Exception as error:  # pickle, zip and key errors of foreign or broken files
+        raise _not_ours(path, error) from error
+    if is_newer:
         raise CheckpointError(
-            f"{path} is not a careamist checkpoint, or it is damaged ({type(error).__name__}).",
-            "Choose a .ckpt file that careamist wrote.",
-        ) from error
-    if info["format"] > _FORMAT:
-        raise CheckpointError(
-            f"{path} was written by careamist {info['version']}, which is newer than this one.",
+            f"{path} was written by careamist {version}, which is newer than this one.",
             "Update careamist.",
         )
     try:
-        module = RestorationModule(Configuration.model_validate(info["config"]))
+        return _restored(state, info)
     except ValidationError as error:
         raise CheckpointError(f"{path}: {explain(error)}", "Train the model again.") from error
+    except Exception as error:
+        raise _not_ours(path, error) from error
+
+
+def _not_ours(path: Path, error: Exception) -> CheckpointError:
+    return CheckpointError(
+        f"{path} is not a careamist checkpoint, or it is damaged ({type(error).__name__}).",
+        "Choose a .ckpt file that careamist wrote.",
+    )
+
+
+def _restored(state: dict[str, Any], info: dict[str, Any]) -> RestorationModule:
+    module = RestorationModule(Configuration.model_validate(info["config"]))
     module.averaged.load_state_dict(state["state_dict"])
     module.model.load_state_dict(state["raw_state_dict"])
     module.ema.n_averaged.fill_(info["ema_updates"])
     module.optimizer_state = state["optimizer_state"]
     module.steps_done, module.samples_done = info["steps_done"], info["samples_done"]
     module.segment = (info["segment"][0], info["segment"][1])
+    module.epoch_steps = info["epoch_steps"]
     module.history = info["history"]
     module.loss_sum, module.loss_count = torch.tensor(info["loss_sum"]), info["loss_count"]
     return module
@@ -93,7 +107,8 @@ def load(path: str | Path) -> RestorationModule:
 def find(path: str | Path) -> Path:
     """Return a checkpoint file: the path itself, or the newest one below a folder.
 
-    That is the ``last.ckpt`` of the last run, or what a killed run had kept.
+    That is the ``last.ckpt`` of the last run, or what a killed run had kept. The ``best.ckpt`` of
+    a run is only taken where there is nothing else.
 
     Raises
     ------
@@ -103,7 +118,7 @@ def find(path: str | Path) -> Path:
     path = Path(path).expanduser()
     if path.is_file():
         return path
-    found = sorted(path.rglob("*.ckpt"), key=lambda file: file.stat().st_mtime)
+    found = sorted(path.rglob("*.ckpt"), key=lambda file: (file.name != BEST, file.stat().st_mtime))
     if not found:
         raise SourceNotFoundError(
             f"There is no model in {path}.",

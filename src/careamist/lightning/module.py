@@ -10,14 +10,14 @@ import pytorch_lightning as pl
 import torch
 from torch.optim.swa_utils import AveragedModel
 
-from careamist.dataset.region import Batch
-
 if TYPE_CHECKING:
     from careamist.config.configuration import Configuration
     from careamist.dataset.patch_dataset import PatchDataset
+    from careamist.dataset.region import Batch
     from careamist.models.unet import UNetModel
 
 _PREPARE_PATCHES = 64
+_NO_END = 10**9  # steps of a trainer without an end
 
 
 class RestorationModule(pl.LightningModule):
@@ -38,6 +38,8 @@ class RestorationModule(pl.LightningModule):
         Optimizer steps and samples of the stream that went into the weights.
     segment : tuple of int
         First and last step of the learning rate schedule in force.
+    epoch_steps : int
+        Steps between two validations.
     history : dict
         ``train_loss`` and ``val_loss`` as lists of [step, value].
     """
@@ -45,28 +47,30 @@ class RestorationModule(pl.LightningModule):
     def __init__(self, config: Configuration) -> None:
         super().__init__()
         self.config = config
-        n_channels = config.data_config.n_channels or 1
+        data = config.data_config
+        n_in = data.n_channels or 1
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(config.data_config.seed)
+            torch.manual_seed(data.seed)
             self.model = config.algorithm_config.build_model(
-                config.data_config.dims, n_channels, n_channels
+                data.dims, n_in, data.n_channels_out or n_in
             )
-        if config.data_config.dims == 2:
+        if data.dims == 2:
             self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.ema = AveragedModel(
             self.model, multi_avg_fn=partial(_moving_average, config.training_config.ema_decay)
         )
         self.steps_done, self.samples_done = 0, 0
         self.segment = (0, 0)
+        self.epoch_steps = 1
         self.history: dict[str, list[list[float]]] = {"train_loss": [], "val_loss": []}
         self.loss_sum, self.loss_count = torch.zeros(()), 0
         self.optimizer_state: dict[str, Any] | None = None
 
     def prepare(self, dataset: PatchDataset) -> None:
         """Let the algorithm fit what it fits before the first step, on the first patches."""
-        patches = dataset.__getitems__(range(min(len(dataset), _PREPARE_PATCHES)))
-        images = self.config.data_config.normalization.apply(patches.inputs)
-        self.config.algorithm_config.prepare(self.model, images)
+        batch = dataset.__getitems__(range(min(len(dataset), _PREPARE_PATCHES)))
+        inputs, targets = self._normalized(batch)
+        self.config.algorithm_config.prepare(self.model, inputs, targets)
         self.averaged.load_state_dict(self.model.state_dict())
 
     @property
@@ -79,13 +83,39 @@ class RestorationModule(pl.LightningModule):
         """Return the loss of a batch."""
         return self._loss(self.model, batch, augment=True)
 
+    def on_fit_start(self) -> None:
+        """Plan the steps, where a trainer that is not ours has not been told how many."""
+        if self.steps_done >= self.segment[1]:
+            total = self.trainer.estimated_stepping_batches
+            self.segment = (self.steps_done, self.steps_done + int(min(total, _NO_END)))
+            self.epoch_steps = int(min(self.trainer.num_training_batches, _NO_END))
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> torch.Tensor:
+        """Return the loss of a validation batch, of the averaged network."""
+        loss = self._loss(self.averaged.eval(), batch, augment=False)
+        self.log("val_loss", loss, batch_size=len(batch.keys))
+        return loss
+
+    def on_validation_epoch_end(self) -> None:
+        """Remember the loss, for the schedule."""
+        if not self.trainer.sanity_checking and "val_loss" in self.trainer.callback_metrics:
+            loss = float(self.trainer.callback_metrics["val_loss"])
+            self.history["val_loss"].append([self.steps_done, loss])
+
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """Return Adam, with its state from before if this training is continued."""
-        rate = self.config.training_config.learning_rate
-        optimizer = torch.optim.Adam(self.model.parameters(), lr=rate)
+        """Return the optimizer, with its state from before if this training is continued."""
+        training = self.config.training_config
+        optimizer = training.optimizer.build(self.model.parameters(), training.learning_rate)
         if self.optimizer_state is not None:
             optimizer.load_state_dict(self.optimizer_state)
         return optimizer
+
+    @property
+    def rate(self) -> float:
+        """Learning rate of the next step."""
+        return self.config.training_config.rate(
+            self.steps_done, *self.segment, self.epoch_steps, self.history["val_loss"]
+        )
 
     def optimizer_step(
         self,
@@ -96,7 +126,7 @@ class RestorationModule(pl.LightningModule):
     ) -> None:
         """Set the rate, step, and count the step in the same breath."""
         for group in optimizer.param_groups:
-            group["lr"] = self.config.training_config.rate(self.steps_done, *self.segment)
+            group["lr"] = self.rate
         super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
         self.steps_done += 1
         self.samples_done += self.config.data_config.batch_size
@@ -121,6 +151,11 @@ class RestorationModule(pl.LightningModule):
             buffer.copy_(buffers[name])
         self.model.zero_grad(set_to_none=True)
 
+    @property
+    def is_finite(self) -> bool:
+        """Whether all weights are numbers."""
+        return all(bool(value.isfinite().all()) for value in self.state_dict().values())
+
     @torch.no_grad()
     def evaluate(self, batches: Iterable[Batch]) -> float | None:
         """Return the mean loss of the averaged network, None without batches."""
@@ -128,19 +163,26 @@ class RestorationModule(pl.LightningModule):
         total, count = 0.0, 0
         for batch in batches:
             n = len(batch.keys)
-            batch = Batch(batch.inputs.to(self.device), batch.keys.to(self.device))
-            total += float(self._loss(network, batch, augment=False)) * n
+            total += float(self._loss(network, batch.to(self.device), augment=False)) * n
             count += n
         return total / count if count else None
 
     def _loss(self, network: UNetModel, batch: Batch, *, augment: bool) -> torch.Tensor:
         data = self.config.data_config
-        inputs = data.normalization.apply(batch.inputs)
-        for augmentation in data.augmentations if augment else ():
+        inputs, targets = self._normalized(batch)
+        for augmentation in self.config.augmentations if augment else ():
             inputs = augmentation.apply(inputs, batch.keys)
+            if targets is not None:  # the same keys: the same flips and turns
+                targets = augmentation.apply(targets, batch.keys)
         if data.dims == 2:
             inputs = inputs.contiguous(memory_format=torch.channels_last)
-        return self.config.algorithm_config.loss(network, inputs, batch.keys)
+        return self.config.algorithm_config.loss(network, inputs, batch.keys, targets)
+
+    def _normalized(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor | None]:
+        normalization = self.config.data_config.normalization
+        if batch.targets is None:
+            return normalization.apply(batch.inputs), None
+        return normalization.apply(batch.inputs), normalization.apply_target(batch.targets)
 
 
 @torch.no_grad()

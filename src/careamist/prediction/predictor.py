@@ -7,16 +7,24 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from careamist.compute import describe_device
+from careamist.compute import describe_device, free_memory
 from careamist.dataset.region import ImageRegionData, TileSpecs
+from careamist.dataset.sources import warnings_of
 from careamist.dataset.tiling import Tiling, read_window
 from careamist.errors import SettingsError
-from careamist.events import Event, ImageFinished, ImageStarted, RegionPredicted, RunStarted
+from careamist.events import (
+    Event,
+    ImageFinished,
+    ImageStarted,
+    Noticed,
+    RegionPredicted,
+    RunStarted,
+)
 from careamist.models.interrupt import interruptible
 
 if TYPE_CHECKING:
     from careamist.dataset.image_stack import ImageStack
-    from careamist.dataset.normalization import MeanStd
+    from careamist.dataset.normalization import Normalization
     from careamist.models.unet import UNetModel
     from careamist.prediction.sinks import Sink
     from careamist.stop import StopSignal
@@ -24,6 +32,7 @@ if TYPE_CHECKING:
 # Larger activations are mapped and zeroed anew by each operation (glibc). In a volume the halo
 # weighs more: there fewer, larger tiles win.
 _ACTIVATION_BYTES = {2: 32 * 2**20, 3: 512 * 2**20}
+_ACTIVATIONS_AT_ONCE = 12  # as large as the largest: skips, and what the convolution needs
 
 
 def plan_tiling(
@@ -40,7 +49,7 @@ def plan_tiling(
         States its grid and halo.
     tile_size : sequence of int, "auto" or None
         Window in (Z)YX, halo included; None for whole images, "auto" for windows whose largest
-        activation stays below 32 MiB.
+        activation stays below 32 MiB, less where memory is short.
     tile_overlap : sequence of int or "auto"
         Overlap of neighbouring windows in (Z)YX; "auto" is twice the halo, which is exact.
     data_shapes : sequence of sequence of int
@@ -49,7 +58,8 @@ def plan_tiling(
     grid, halo = model.grid, model.halo
     if tile_size == "auto":
         values_per_pixel = 3 * model.head.in_channels  # the concatenation at full resolution
-        pixels = _ACTIVATION_BYTES[len(grid)] / (4 * values_per_pixel)
+        room = min(_ACTIVATION_BYTES[len(grid)], free_memory() // _ACTIVATIONS_AT_ONCE)
+        pixels = room / (4 * values_per_pixel)
         return Tiling(grid, halo, _auto_tile(pixels, grid, halo, data_shapes))
     if isinstance(tile_size, str) or (isinstance(tile_overlap, str) and tile_overlap != "auto"):
         raise SettingsError(
@@ -92,7 +102,7 @@ def predict_stacks(
     sink: Sink,
     stacks: Sequence[ImageStack],
     model: UNetModel,
-    normalization: MeanStd,
+    normalization: Normalization,
     tiling: Tiling,
     run_id: str,
     emit: Callable[[Event], None],
@@ -126,6 +136,8 @@ def predict_stacks(
         "halo": tiling.halo,
     }
     emit(RunStarted(run_id, "predict", total, resolved=resolved))
+    for warning in warnings_of(stacks):
+        emit(Noticed(run_id, warning))
     for index, (stack, tiles) in enumerate(zip(stacks, plans, strict=True)):
         shape, axes = sink.start(index, stack, model.head.out_channels)
         emit(ImageStarted(run_id, index, str(stack.source), shape, "float32", axes))
@@ -140,7 +152,7 @@ def predict_tiles(
     stack: ImageStack,
     tiles: Sequence[TileSpecs],
     model: UNetModel,
-    normalization: MeanStd,
+    normalization: Normalization,
     stop: StopSignal,
     channels: Sequence[int] | None = None,
 ) -> Iterator[ImageRegionData]:
@@ -154,7 +166,7 @@ def predict_tiles(
         Its tiles, in the order in which they are wanted.
     model : UNetModel
         In evaluation mode; its dtype and device are those of the computation.
-    normalization : MeanStd
+    normalization : Normalization
         The one of the training.
     stop : StopSignal
         Checked between tiles and between layers.

@@ -1,0 +1,100 @@
+"""The order form of a prediction."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeInt,
+    PositiveInt,
+    ValidationError,
+    field_validator,
+)
+
+from careamist.config.configuration import explain
+from careamist.config.data import DataConfig, DataType
+from careamist.dataset.sources import check_dtypes, guess_data_type, keep_in_memory, open_stacks
+from careamist.errors import SettingsError
+from careamist.utils.reshape_array import check_axes
+
+if TYPE_CHECKING:
+    from careamist.dataset.image_stack import ImageStack
+    from careamist.dataset.image_stack.custom import Loading
+
+
+class PredictionConfig(BaseModel):
+    """How images are restored; what is not given is as in the training."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    tile_size: tuple[PositiveInt, ...] | Literal["auto"] | None = Field(
+        "auto",
+        title="Tile",
+        description="Window in (Z)YX, halo included; automatic from memory, or whole images.",
+    )
+    tile_overlap: tuple[NonNegativeInt, ...] | Literal["auto"] = Field(
+        "auto",
+        title="Overlap",
+        description="Overlap of the windows in (Z)YX; automatic is what makes tiles exact.",
+    )
+    axes: str | None = Field(
+        None, title="Axes", description="Axes of the images, one letter of STCZYX each."
+    )
+    data_type: DataType | None = Field(
+        None,
+        title="Format",
+        description="Format of the images; told from their names if not given.",
+    )
+    channels: tuple[NonNegativeInt, ...] | Literal["all"] | None = Field(
+        None, title="Channels", description="Channels of the images to use."
+    )
+    in_memory: bool = Field(
+        False, title="In memory", description="Read whole images before they are restored."
+    )
+
+    @field_validator("axes")
+    @classmethod
+    def _known_axes(cls, value: str | None) -> str | None:
+        return None if value is None else check_axes(value)
+
+    @classmethod
+    def of(cls, **given: Any) -> PredictionConfig:
+        """Return the configuration of some values; raise `SettingsError` if one is invalid."""
+        try:
+            return cls(**given)
+        except ValidationError as error:
+            raise SettingsError(explain(error), "Correct the settings.") from error
+
+    def open(
+        self, data: Any, trained_on: DataConfig, loading: Loading | None = None
+    ) -> tuple[list[ImageStack], Sequence[int] | None]:
+        """Open the images, and say which of their channels are used (None: all).
+
+        Parameters
+        ----------
+        data : array, path, URI, or list of these
+            The images.
+        trained_on : DataConfig
+            What the model expects.
+        loading : ReadFuncLoading or ImageStackLoading, optional
+            How custom data are read.
+
+        Raises
+        ------
+        CareamistError
+            If they cannot be read, or are not what the model expects.
+        """
+        custom = "custom" if loading is not None else None
+        data_type = self.data_type or custom or guess_data_type(data)
+        axes = self.axes or trained_on.axes
+        stacks = open_stacks(data, data_type, axes, loading)
+        check_dtypes(stacks)
+        by_default = trained_on.channels if "C" in axes else None
+        wanted = by_default if self.channels is None else self.channels
+        channels = None if wanted == "all" else wanted
+        trained_on.check_fits(stacks, channels)
+        return keep_in_memory(stacks, self.in_memory, data_type), channels

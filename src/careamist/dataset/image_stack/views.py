@@ -71,15 +71,6 @@ class ChannelsView(View):
         return self._stack.extract_patch(sample_idx, wanted, coords, patch_size)
 
     def extract_block(
-        self, samples: range, coords: Sequence[int], size: Sequence[int]
-    ) -> NDArray[Any]:
-        """Return several samples at one place inside the image, as (n, C, (Z), Y, X)."""
-        if hasattr(self._stack, "extract_block"):
-            block: NDArray[Any] = self._stack.extract_block(samples, coords, size)
-            return block[:, self._channels]
-        return np.stack([self.extract_patch(i, None, coords, size) for i in samples])
-
-    def extract_block(
         self,
         samples: range,
         coords: Sequence[int],

@@ -162,6 +162,7 @@ class CAREamist:
         in_memory: bool = False,
         loading: Loading | None = None,
         checkpoint: str | Path | None = None,
+        **more: Any,
     ) -> tuple[list[NDArray[np.float32]], list[str]]:
         """Return restored images, in the axes and shape of the originals.
 
@@ -187,6 +188,8 @@ class CAREamist:
         checkpoint : path, "last", "best" or None
             Weights to use; None takes the last ones, or for CARE those of the lowest validation
             loss.
+        **more
+            More fields of `PredictionConfig`, such as ``fuse_noisy``.
 
         Returns
         -------
@@ -203,6 +206,7 @@ class CAREamist:
             data_type=data_type,
             channels=channels,
             in_memory=in_memory,
+            **more,
         )
         sources = self.predict_into(sink, pred_data, options, loading, checkpoint)
         return [sink.arrays[index] for index in sorted(sink.arrays)], sources
@@ -221,6 +225,7 @@ class CAREamist:
         loading: Loading | None = None,
         checkpoint: str | Path | None = None,
         overwrite: Literal["error", "replace"] = "error",
+        **more: Any,
     ) -> None:
         """Write restored images as TIFF files, one per source, with its axes and pixel size.
 
@@ -249,6 +254,7 @@ class CAREamist:
             data_type=data_type,
             channels=channels,
             in_memory=in_memory,
+            **more,
         )
         self.predict_into(sink, pred_data, options, loading, checkpoint)
 
@@ -331,6 +337,11 @@ class CAREamist:
         stacks: list[ImageStack] = []
         with self._runner.frame("predict", threads) as run:
             module = self._model.to_predict_with(checkpoint)
+            if options.fuse_noisy and module.config.algorithm_config.needs_target:
+                raise SettingsError(
+                    "fuse_noisy=True is for networks that do not look at the pixel itself.",
+                    f"Leave it out for {module.config.algorithm_config.short_name}.",
+                )
             data = module.config.data_config
             stacks, channels = options.open(pred_data, data, loading)
             device = resolve_device(self.config.training_config.device)
@@ -353,6 +364,7 @@ class CAREamist:
                 run.emit,
                 run.stop,
                 channels,
+                fuse=options.fuse_noisy,
             )
         return [str(stack.source) for stack in stacks if is_path(pred_data) or loading]
 

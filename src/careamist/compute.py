@@ -105,7 +105,7 @@ def free_memory() -> int:
 def release_memory() -> None:
     """Give unused memory back to the system, also what reference cycles still hold."""
     gc.collect()
-    with suppress(OSError, AttributeError, TypeError):  # only glibc keeps freed memory, and can be told
+    with suppress(OSError, AttributeError, TypeError):  # only glibc can be told
         ctypes.CDLL(None).malloc_trim(0)
 
 

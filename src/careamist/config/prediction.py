@@ -55,6 +55,12 @@ class PredictionConfig(BaseModel):
     in_memory: bool = Field(
         False, title="In memory", description="Read whole images before they are restored."
     )
+    fuse_noisy: bool = Field(
+        False,
+        title="Fuse",
+        description="Give back a part of the noisy pixel where the prediction misses signal. It "
+        "brings back some noise, and fails on noise that is alike in neighbours.",
+    )
 
     @field_validator("axes")
     @classmethod

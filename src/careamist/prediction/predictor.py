@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from careamist.compute import describe_device, free_memory
 from careamist.dataset.region import ImageRegionData, TileSpecs
@@ -21,6 +22,7 @@ from careamist.events import (
     RunStarted,
 )
 from careamist.models.interrupt import interruptible
+from careamist.prediction.fusion import Fusion
 
 if TYPE_CHECKING:
     from careamist.dataset.image_stack import ImageStack
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
 # Larger activations are mapped and zeroed anew by each operation (glibc). In a volume the halo
 # weighs more: there fewer, larger tiles win.
 _ACTIVATION_BYTES = {2: 32 * 2**20, 3: 512 * 2**20}
+_FUSION_TILES = 8  # of an image, that its fusion is fitted on
 _ACTIVATIONS_AT_ONCE = 12  # as large as the largest: skips, and what the convolution needs
 
 
@@ -108,6 +111,8 @@ def predict_stacks(
     emit: Callable[[Event], None],
     stop: StopSignal,
     channels: Sequence[int] | None = None,
+    *,
+    fuse: bool = False,
 ) -> None:
     """Predict images into a sink, one after the other, and tell it.
 
@@ -125,6 +130,8 @@ def predict_stacks(
         The run that events belong to.
     emit : callable
         Takes the events.
+    fuse : bool
+        Whether a part of the noisy pixel is given back, see `fusion`.
     """
     sink.check(stacks)
     plans = [tiling.specs(index, tuple(stack.data_shape)) for index, stack in enumerate(stacks)]
@@ -141,7 +148,15 @@ def predict_stacks(
     for index, (stack, tiles) in enumerate(zip(stacks, plans, strict=True)):
         shape, axes = sink.start(index, stack, model.head.out_channels)
         emit(ImageStarted(run_id, index, str(stack.source), shape, "float32", axes))
-        for region in predict_tiles(stack, tiles, model, normalization, stop, channels):
+        fusion = None
+        if fuse:
+            some = tiles[:: -(-len(tiles) // _FUSION_TILES)]
+            parts = predict_tiles(stack, some, model, normalization, stop, channels)
+            fusion = Fusion.fit(
+                (_core(read_window(stack, specs, channels), specs), region.data)
+                for specs, region in zip(some, parts, strict=True)
+            )
+        for region in predict_tiles(stack, tiles, model, normalization, stop, channels, fusion):
             sink.write(region)
             done += 1
             emit(RegionPredicted(run_id, index, region.region_spec, done, total))
@@ -155,6 +170,7 @@ def predict_tiles(
     normalization: Normalization,
     stop: StopSignal,
     channels: Sequence[int] | None = None,
+    fusion: Fusion | None = None,
 ) -> Iterator[ImageRegionData]:
     """Yield the core of each tile, in the units of the file.
 
@@ -172,6 +188,8 @@ def predict_tiles(
         Checked between tiles and between layers.
     channels : sequence of int, optional
         Channels of the image to use.
+    fusion : Fusion, optional
+        Gives back a part of the noisy pixel.
 
     Raises
     ------
@@ -191,11 +209,9 @@ def predict_tiles(
                 pixels = pixels.unsqueeze(0).to(weight.device, weight.dtype)
                 restored = normalization.undo(model(normalization.apply(pixels)))
                 restored = restored[0].cpu().numpy()
-            core = (
-                slice(start, start + size)
-                for start, size in zip(specs["crop_coords"], specs["crop_size"], strict=True)
-            )
-            data = restored[(slice(None), *core)]
+            data = _core(restored, specs)
+            if fusion is not None:
+                data = fusion.apply(_core(window, specs), data)
             yield ImageRegionData(
                 data=data,
                 source=str(stack.source),
@@ -205,3 +221,12 @@ def predict_tiles(
                 original_data_shape=tuple(stack.original_data_shape),
                 region_spec=specs,
             )
+
+
+def _core(window: NDArray[Any], specs: TileSpecs) -> NDArray[Any]:
+    """Return the part of a window, in C(Z)YX, that belongs into the result."""
+    core = (
+        slice(start, start + size)
+        for start, size in zip(specs["crop_coords"], specs["crop_size"], strict=True)
+    )
+    return window[(slice(None), *core)]

@@ -15,7 +15,7 @@ from careamist.config.prediction import PredictionConfig
 from careamist.dataset.sources import is_path
 from careamist.errors import SettingsError
 from careamist.lightning.callbacks import checked_callbacks
-from careamist.lightning.data_modules import TrainDataModule
+from careamist.lightning.data_modules import PredictDataModule, TrainDataModule
 from careamist.lightning.fit import fit
 from careamist.lightning.model import Model
 from careamist.prediction.predictor import plan_tiling, predict_stacks
@@ -320,8 +320,8 @@ class CAREamist:
         ----------
         sink : Sink
             What receives the regions.
-        pred_data : array, path, URI, or list of these
-            The images.
+        pred_data : array, path, URI, list of these, or PredictDataModule
+            The images; a data module also says how they are restored.
         options : PredictionConfig, optional
             How they are restored.
         loading, checkpoint
@@ -332,6 +332,9 @@ class CAREamist:
         list of str
             The source of each image; empty for arrays.
         """
+        if isinstance(pred_data, PredictDataModule):
+            given = pred_data
+            pred_data, options, loading = given.pred_data, given.pred_config, given.loading
         options = options or PredictionConfig()
         threads = self.config.training_config.num_threads
         stacks: list[ImageStack] = []

@@ -9,15 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
 import pytest
 import tifffile
+import zarr
 from numpy.typing import DTypeLike, NDArray
 
-from careamist import CAREamist
+from careamist import CAREamist, ImageStackLoading, ReadFuncLoading
 from careamist.config import create_n2v_configuration
+from careamist.config.factories import create_n2v_config
 from careamist.dataset.image_stack import ImageStack
 from careamist.dataset.image_stack.array import ArrayStack
 from careamist.dataset.image_stack.image_utils import pad_patch
@@ -218,6 +221,148 @@ def test_train_on_tiffs(root: Path, kind: str) -> None:
     assert sources == [str(path) for path in (paths[:1] if kind == "path" else paths)]
 
 
+def test_configure_for_czi() -> None:
+    # S1-05, S1-07
+    # create a configuration
+    config = create_n2v_config(
+        experiment_name="n2v_czi",
+        data_type="czi",
+        axes="SCZYX",
+        patch_size=[16, 64, 64],
+        batch_size=8,
+        num_epochs=30,
+        n_channels=1,
+    )
+    assert config.data_config.data_type == "czi"
+    assert config.data_config.spatial_axes == "ZYX"
+    assert config.training_config.num_epochs == 30
+    # S1-05, S1-06: T is depth, too; both are not possible
+    for axes in ("SCTYX", "SCYX"):
+        size = [64, 64] if axes == "SCYX" else [16, 64, 64]
+        create_n2v_config("n2v_czi", "czi", axes, size, 8, n_channels=1)
+    for axes in ("YX", "CYX", "SCTZYX", "SYXC"):
+        with pytest.raises(ValueError, match="expected one of SCYX, SCTYX, SCZYX"):
+            create_n2v_config("n2v_czi", "czi", axes, [64, 64], 8)
+    with pytest.raises(ValueError, match="expected 3 numbers in the order ZYX"):
+        create_n2v_config("n2v_czi", "czi", "SCTYX", [64, 64], 8)
+
+
+def write_czi(path: Path, pixels: NDArray) -> Path:
+    """Write an image of SCYX."""
+    from pylibCZIrw.czi import create_czi
+
+    with create_czi(str(path)) as file:
+        for s, c in np.ndindex(*pixels.shape[:2]):
+            file.write(pixels[s, c], (0, 0), {"T": s, "C": c}, scene=0)
+    return path
+
+
+@pytest.mark.parametrize("kind", ["path", "list", "directory"])
+def test_train_on_czi(root: Path, kind: str) -> None:
+    # S1-09: a directory is accepted as well
+    (root / "data").mkdir()
+    paths = [write_czi(root / "data" / f"{name}.czi", image(2, 1, 40, 48)) for name in "ab"]
+    config = create_n2v_config("n2v_czi", "czi", "SCYX", [32, 32], 4, num_epochs=1, n_channels=1)
+    careamist = CAREamist(config)
+    given = {"path": paths[0], "list": paths, "directory": root / "data"}[kind]
+    careamist.train(train_data=given)
+    predictions, sources = careamist.predict(given)
+    assert [Path(source.partition("@")[0]) for source in sources] == (
+        paths[:1] if kind == "path" else paths
+    )
+    assert predictions[0].shape == (2, 1, 40, 48)
+
+
+def test_train_from_zarr(root: Path) -> None:
+    # S1-14, S1-15
+    # create a toy example
+    # - train_data.zarr"
+    #     - root_array_1: (128, 128)
+    #     - root_array_2: (128, 128)
+    #     - others
+    #         - array_2: (128, 128)
+    #         - array_3: (128, 128)
+    zarr_path = Path("train_data.zarr")
+
+    zarr_file = zarr.open(zarr_path, mode="w")
+    array_root_1 = zarr_file.create_array("array_1", data=np.random.rand(128, 128))
+    array_root_2 = zarr_file.create_array("array_2", data=np.random.rand(128, 128))
+
+    group = zarr_file.create_group("others")
+    array_2 = group.create_array("array_2", data=np.random.rand(128, 128))
+    array_3 = group.create_array("array_3", data=np.random.rand(128, 128))
+
+    # different ways to specify training data
+    train_from_zarr = zarr_path
+    train_from_group = str(group.store_path)
+    train_from_array = str(array_root_1.store_path)
+    train_from_list = [
+        str(array_root_1.store_path),
+        str(array_root_2.store_path),
+        str(array_2.store_path),
+        str(array_3.store_path),
+    ]
+    assert train_from_group == "file://train_data.zarr/others"  # relative, as zarr prints it
+
+    # S1-10, S1-11, S1-12, S1-15
+    config = create_n2v_configuration(
+        "n2v_zarr", "zarr", "YX", [64, 64], batch_size=4, num_epochs=1
+    )
+    every = [array_root_1, array_root_2, array_2, array_3]
+    for train_data, expected in (
+        (train_from_zarr, every[:2]),
+        (str(root / zarr_path), every[:2]),
+        ([zarr_path, str(zarr_path)], every[:2] * 2),
+        (train_from_group, every[2:]),
+        (train_from_array, every[:1]),
+        (train_from_list, every),
+        ([train_from_group, train_from_array], [*every[2:], every[0]]),
+    ):
+        data_module = TrainDataModule(config.data_config, train_data)
+        data_module.setup()
+        assert len(data_module.train_stacks) == len(expected)
+        for stack, array in zip(data_module.train_stacks, expected, strict=True):
+            np.testing.assert_array_equal(
+                stack.extract_patch(0, None, (0, 0), (128, 128))[0], array[:]
+            )
+
+    # S1-13
+    for mixed in ([zarr_path, train_from_group], [train_from_array, str(zarr_path)]):
+        with pytest.raises(SettingsError, match="Paths and URIs were given together"):
+            TrainDataModule(config.data_config, mixed).setup()
+
+    careamist = CAREamist(config)
+    careamist.train(train_data=train_from_list)
+    predictions, sources = careamist.predict(train_from_group)
+    assert [prediction.shape for prediction in predictions] == [(128, 128)] * 2
+    assert len(set(sources)) == 2
+
+
+def test_train_from_ome_zarr(root: Path) -> None:
+    # S1-16: the image itself is accepted, and its finest level is taken
+    pixels = image(2, 64, 64)
+    group = zarr.create_group(root / "image.ome.zarr")
+    group.create_array("0", data=pixels)
+    group.create_array("1", data=pixels[:, ::2, ::2])
+    axes = [{"name": "c", "type": "channel"}, *({"name": n, "type": "space"} for n in "yx")]
+    levels = [
+        {
+            "path": str(level),
+            "coordinateTransformations": [{"type": "scale", "scale": [1, 0.5 * step, 0.5 * step]}],
+        }
+        for level, step in enumerate((1, 2))
+    ]
+    multiscales = [{"axes": axes, "datasets": levels}]
+    group.attrs["ome"] = {"version": "0.5", "multiscales": multiscales}
+    config = create_n2v_config("n2v", "zarr", "CYX", [32, 32], 4, num_epochs=1, n_channels=2)
+    for train_data in (root / "image.ome.zarr", str(group["0"].store_path)):
+        data_module = TrainDataModule(config.data_config, train_data)
+        data_module.setup()
+        (stack,) = data_module.train_stacks
+        assert stack.data_shape == (1, 2, 64, 64)
+        assert stack.info.pixel_size == {"Y": 0.5, "X": 0.5}
+
+
 # -- datasets -------------------------------------------------------------------------------
 
 
@@ -284,6 +429,122 @@ def test_separate_validation_and_no_augmentations() -> None:
     )
     data_module.setup()
     assert len(data_module.val_dataset) == 2
+
+
+def test_train_with_targets_and_all_the_parameters(root: Path) -> None:
+    # S2-03, S2-08
+    config = create_n2v_configuration("n2v_2D", "array", "YX", [32, 32], batch_size=4)
+    train, val = image(128, 128), image(64, 64, seed=1)
+    data_module = TrainDataModule(
+        data_config=config.data_config,
+        train_data=train,
+        val_data=val,
+        train_data_target=-train,
+        val_data_target=-val,
+        read_source_func=None,
+        extension_filter="",
+        val_percentage=0.1,
+        val_minimum_split=5,
+        use_in_memory=True,
+    )
+    data_module.setup()
+    for batch in (*data_module.train_dataloader(), *data_module.val_batches()):
+        np.testing.assert_array_equal(batch.targets, -batch.inputs)
+    # S2-05
+    data_module = TrainDataModule(config.data_config, train, val_percentage=0.1)
+    data_module.setup()
+    assert len(data_module.val_dataset) == 5
+
+
+def read_npy(
+    path: Path,
+    *args: Any,
+    **kwargs: Any,
+) -> np.ndarray:
+    return np.load(path)
+
+
+def test_read_custom_data_types(capsys: pytest.CaptureFixture[str]) -> None:
+    # S2-12, S2-13
+    # example data
+    train_array = np.random.rand(128, 128)
+    np.save("train_array.npy", train_array)
+
+    # configuration
+    config = create_n2v_configuration(
+        experiment_name="n2v_2D",
+        data_type="custom",
+        axes="YX",
+        patch_size=[32, 32],
+        batch_size=1,
+        num_epochs=1,
+    )
+
+    data_module = TrainDataModule(
+        data_config=config.data_config,
+        train_data="train_array.npy",
+        read_source_func=read_npy,
+        extension_filter="*.npy",
+    )
+    data_module.prepare_data()
+    data_module.setup()
+
+    # check dataset output
+    dataloader = data_module.train_dataloader()
+    print(dataloader.dataset[0][0].shape)
+    assert capsys.readouterr().out == "(1, 32, 32)\n"
+
+
+def test_train_on_custom_data_types() -> None:
+    # S1-18, S2-12, S2-15
+    # example data
+    train_array = np.random.rand(128, 128)
+    np.save("train_array.npy", train_array)
+
+    # configuration
+    config = create_n2v_configuration(
+        experiment_name="n2v_2D",
+        data_type="custom",
+        axes="YX",
+        patch_size=[32, 32],
+        batch_size=1,
+        num_epochs=1,
+    )
+
+    # Data module for custom types
+    data_module = TrainDataModule(
+        data_config=config.data_config,
+        train_data="train_array.npy",
+        read_source_func=read_npy,
+        extension_filter="*.npy",
+    )
+
+    # CAREamist
+    careamist = CAREamist(source=config)
+
+    # Train
+    careamist.train(datamodule=data_module)
+    assert careamist.is_trained
+    # S1-18: the same function predicts
+    loading = ReadFuncLoading(read_npy, extension_filter="*.npy")
+    (prediction,), sources = careamist.predict(".", loading=loading)
+    assert prediction.shape == (128, 128)
+    assert sources == ["train_array.npy"]
+    (expected,), _ = careamist.predict(train_array)
+    np.testing.assert_allclose(prediction, expected, atol=1e-5)
+
+
+def test_subclass_the_data_module() -> None:
+    # S2-17
+    class OnlyOnes(TrainDataModule):
+        def setup(self, stage: str | None = None) -> None:
+            super().setup(stage)
+            self.train_dataset.stacks = [ArrayStack(image(64, 64, seed=5), "YX")]
+
+    config = create_n2v_configuration("n2v_2D", "array", "YX", [32, 32], 4, num_epochs=1)
+    careamist = CAREamist(config)
+    careamist.train(datamodule=OnlyOnes(config.data_config, image(64, 64)))
+    assert careamist.is_trained
 
 
 @pytest.mark.parametrize(("axes", "shape"), [("TYX", (3, 64, 64)), ("STYX", (2, 3, 64, 64))])
@@ -378,6 +639,26 @@ def test_a_stack_of_hdf5_describes_itself(h5: h5py.File) -> None:
     assert tuple(stack.data_shape) == (1, 2, 20, 24)
     assert np.dtype(stack.data_dtype) == np.float32
     assert (stack.original_axes, stack.original_data_shape) == ("YXC", (20, 24, 2))
+
+
+def test_train_and_predict_with_hdf5(h5: h5py.File) -> None:
+    # S1-19, S4-10
+    for number in range(2):
+        h5.create_dataset(f"image_{number}", data=image(70, 64, 2, seed=number))
+
+    def load(names: list[str], axes: str) -> list[HDF5ImageStack]:
+        return [HDF5ImageStack(h5[name], axes) for name in names]
+
+    config = create_n2v_config("hdf5", "custom", "YXC", [32, 32], 4, num_epochs=1, n_channels=2)
+    careamist = CAREamist(config)
+    names = ["image_1", "image_0"]
+    careamist.train(train_data=names, loading=ImageStackLoading(load))
+    predictions, sources = careamist.predict(names, loading=ImageStackLoading(load))
+    assert sources == [f"{h5.filename}#/{name}" for name in names]
+    for prediction, name in zip(predictions, names, strict=True):
+        (expected,), _ = careamist.predict(h5[name][:], axes="YXC")
+        assert prediction.shape == (70, 64, 2)
+        np.testing.assert_array_equal(prediction, expected)
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,8 @@ from itertools import combinations, permutations
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from careamist.errors import AxesError, ShapeError
 from careamist.utils.reshape_array import (
@@ -216,3 +218,80 @@ def test_restore_patch_fits_where_the_patch_was_read(axes):
         )
         copied[slices] = restore_patch(reshape_patch(image[slices], axes), axes)
     np.testing.assert_array_equal(copied, image)
+
+
+# -- any order, any size --------------------------------------------------------------------------
+
+
+@st.composite
+def images(draw):
+    """Draw axes in any order and an image of any size in them, each pixel another number."""
+    others = draw(st.lists(st.sampled_from("STCZ"), unique=True))
+    axes = "".join(draw(st.permutations([*others, "Y", "X"])))
+    shape = [draw(st.integers(1, 5), label=axis) for axis in axes]
+    return axes, np.arange(np.prod(shape)).reshape(shape)
+
+
+@st.composite
+def windows(draw, sizes, outside=0):
+    """Draw first pixel and size of a window, perhaps partly outside of the image."""
+    coords = [draw(st.integers(-outside, n - 1 + outside)) for n in sizes]
+    ends = [
+        draw(st.integers(c + 1, n + outside)) if c < n + outside else c + 1
+        for c, n in zip(coords, sizes, strict=True)
+    ]
+    return coords, [end - c for c, end in zip(coords, ends, strict=True)]
+
+
+every_image = given(image=images(), data=st.data())
+
+
+@settings(deadline=None)
+@every_image
+def test_there_and_back_is_the_same(image, data):
+    axes, pixels = image
+    layout = AxesTransform(axes, pixels.shape)
+    inside = layout.transform(pixels)
+    assert inside.shape == layout.transformed_shape
+    np.testing.assert_array_equal(layout.restore(inside), pixels)
+    places = [data.draw(st.integers(0, n - 1)) for n in inside.shape]
+    where = layout.sample_position(places[0]) | dict(
+        zip("C" + spatial_axes(axes), places[1:], strict=True)
+    )
+    assert inside[tuple(places)] == pixels[tuple(where[axis] for axis in axes)]
+
+
+@settings(deadline=None)
+@every_image
+def test_any_patch_is_read_and_written_back(image, data):
+    axes, pixels = image
+    inside = AxesTransform(axes, pixels.shape).transform(pixels)
+    sample = data.draw(st.integers(0, inside.shape[0] - 1))
+    coords, size = data.draw(windows(inside.shape[2:], outside=2))
+    numbers = st.lists(st.integers(0, inside.shape[1] - 1), min_size=1, max_size=4)
+    channels = data.draw(st.none() | (numbers if "C" in axes else st.just([0])))
+    slices = get_patch_slices(axes, pixels.shape, sample, channels, coords, size)
+    patch = reshape_patch(pixels[slices], axes)
+    window = tuple(slice(max(c, 0), max(c + n, 0)) for c, n in zip(coords, size, strict=True))
+    picked = slice(None) if channels is None else channels
+    np.testing.assert_array_equal(patch, inside[sample][picked][(slice(None), *window)])
+    np.testing.assert_array_equal(restore_patch(patch, axes), pixels[slices])
+
+
+@settings(deadline=None)
+@every_image
+def test_boxes_hold_the_samples_in_their_order(image, data):
+    axes, pixels = image
+    layout = AxesTransform(axes, pixels.shape)
+    inside = layout.transform(pixels)
+    first = data.draw(st.integers(0, inside.shape[0] - 1))
+    samples = range(first, data.draw(st.integers(first + 1, inside.shape[0])))
+    coords, size = data.draw(windows(inside.shape[2:]))
+    boxes = layout.boxes(samples, coords, size)
+    parts = [AxesTransform(axes, pixels[box].shape).transform(pixels[box]) for box in boxes]
+    window = tuple(slice(c, c + n) for c, n in zip(coords, size, strict=True))
+    expected = inside[(slice(samples.start, samples.stop), slice(None), *window)]
+    np.testing.assert_array_equal(np.concatenate(parts), expected)
+    whole_s = first % layout.size("T") == 0 and samples.stop % layout.size("T") == 0
+    assert len(boxes) == 1 or not whole_s  # read at once where it can be
+    assert len(boxes) <= len(samples)

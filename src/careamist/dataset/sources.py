@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from careamist.compute import free_memory
+from careamist.dataset.blocks import POOL_BYTES
 from careamist.dataset.image_stack import FORMATS, ImageInfo, ImageStack
 from careamist.dataset.image_stack.custom import ImageStackLoading, Loading, ReadFuncLoading
 from careamist.dataset.image_stack.views import HeldStack
@@ -78,13 +79,17 @@ def keep_in_memory(
         The images.
     in_memory : bool or "auto"
         ``"auto"`` keeps files that must be decoded as a whole or in large parts, if all of them
-        take less than 80 % of the free memory. Zarr and CZI are made to be read in parts.
+        take less than 80 % of the free memory. Zarr and CZI, which are made to be read in parts,
+        are kept where they are small: the same pixels then train the same model in any format.
     data_type : str
         Their format.
     """
     if in_memory == "auto":
-        in_memory = data_type in _READ_WHOLE and fit_in_memory(stacks)
-        keep = [in_memory and getattr(s, "chunk_shape", None) is not None for s in stacks]
+        whole = bytes_of(stacks) <= POOL_BYTES or (
+            data_type in _READ_WHOLE and fit_in_memory(stacks)
+        )
+        chunked = [getattr(stack, "chunk_shape", None) is not None for stack in stacks]
+        keep = [whole and data_type != "array" and cut for cut in chunked]
     else:
         keep = [bool(in_memory) and data_type != "array"] * len(stacks)
     return [HeldStack(s) if kept else s for s, kept in zip(stacks, keep, strict=True)]
@@ -92,8 +97,12 @@ def keep_in_memory(
 
 def fit_in_memory(stacks: Sequence[ImageStack]) -> bool:
     """Return whether the pixels of all images take less than 80 % of the free memory."""
-    total = sum(math.prod(s.data_shape) * np.dtype(s.data_dtype).itemsize for s in stacks)
-    return total < _MEMORY_SHARE * free_memory()
+    return bytes_of(stacks) < _MEMORY_SHARE * free_memory()
+
+
+def bytes_of(stacks: Sequence[ImageStack]) -> int:
+    """Return the bytes of all pixels, as stored."""
+    return sum(math.prod(s.data_shape) * np.dtype(s.data_dtype).itemsize for s in stacks)
 
 
 def inspect(data: Any, data_type: str | None = None) -> list[ImageInfo]:

@@ -12,7 +12,7 @@ from chunked import Chunked, chunked_stack
 
 from careamist.dataset import pixel_pass, statistics
 from careamist.dataset.image_stack.array import ArrayStack
-from careamist.dataset.normalization import MeanStd
+from careamist.dataset.normalization import MeanStd, MinMax, NoNormalization, Quantile
 from careamist.dataset.sources import open_stacks
 from careamist.errors import DataError, SettingsError
 from careamist.stop import StopRequested
@@ -222,3 +222,244 @@ def test_statistics_are_needed():
 def test_means_and_stds_come_in_pairs(values):
     with pytest.raises(ValueError, match="must have equal lengths"):
         MeanStd(**values)
+
+
+# -- the four, against numpy -----------------------------------------------------------------------
+
+
+def quantiles(pixels, low, high):
+    return [np.quantile(pixels, share, method="lower") for share in (low, high)]
+
+
+def affine_of(kind, pixels, low=0.01, high=0.99):
+    """Return offset and scale as numpy says."""
+    if kind is MeanStd:
+        return pixels.mean(), pixels.std()
+    if kind is NoNormalization:
+        return 0.0, 1.0
+    a, b = (pixels.min(), pixels.max()) if kind is MinMax else quantiles(pixels, low, high)
+    return a, b - a
+
+
+ALL = [MeanStd, MinMax, Quantile, NoNormalization]
+every_kind = pytest.mark.parametrize("kind", ALL, ids=lambda kind: kind.__name__)
+
+
+@every_kind
+@pytest.mark.parametrize("per_channel", [True, False])
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32", "float64"])
+def test_the_formula_is_that_of_numpy(kind, per_channel, dtype):
+    image = np.stack([noise(90, 80, offset=120, scale=30), noise(90, 80, scale=12, seed=1)])
+    image = image.clip(0, 255).astype(dtype)
+    fitted = kind(per_channel=per_channel).fit(stacks_of(image, axes="CYX"))
+    applied = fitted.apply(image[None].astype(np.float64))[0]
+    undone = fitted.undo(applied[None])[0]
+    for channel, result, back in zip(image, applied, undone, strict=True):
+        pixels = (channel if per_channel else image).astype(np.float64)
+        offset, scale = affine_of(kind, pixels)
+        tolerance = {Quantile: 2e-4}.get(kind, 1e-12)  # a bin of 65 536, of the range
+        np.testing.assert_allclose(result, (channel - offset) / scale, rtol=0, atol=tolerance)
+        np.testing.assert_allclose(back, channel, rtol=1e-12)
+
+
+@every_kind
+def test_targets_are_measured_apart_and_results_are_in_their_units(kind):
+    image, target = noise(40, 40), noise(40, 40, offset=-7, scale=0.5, seed=3)
+    fitted = kind().fit(stacks_of(image, axes="YX"), targets=stacks_of(target, axes="YX"))
+    for apply, pixels in ((fitted.apply, image), (fitted.apply_target, target)):
+        offset, scale = affine_of(kind, pixels)
+        expected = (pixels - offset) / scale
+        np.testing.assert_allclose(apply(pixels[None, None])[0, 0], expected, atol=3e-4)
+    back = fitted.undo(fitted.apply_target(target[None, None]))
+    np.testing.assert_allclose(back[0, 0], target, rtol=1e-12)
+
+
+@every_kind
+def test_without_targets_results_are_in_the_units_of_the_images(kind):
+    image = noise(40, 40)
+    fitted = kind().fit(stacks_of(image, axes="YX"))
+    np.testing.assert_allclose(fitted.undo(fitted.apply(image[None, None]))[0, 0], image)
+    np.testing.assert_array_equal(
+        fitted.apply_target(image[None, None]), fitted.apply(image[None, None])
+    )
+
+
+@every_kind
+def test_targets_may_be_left_as_they_are(kind):
+    image, target = noise(40, 40), noise(40, 40, offset=-7, seed=3)
+    fitted = kind(skip_target=True).fit(
+        stacks_of(image, axes="YX"), targets=stacks_of(target, axes="YX")
+    )
+    np.testing.assert_array_equal(fitted.apply_target(target[None, None])[0, 0], target)
+    np.testing.assert_array_equal(fitted.undo(target[None, None])[0, 0], target)
+    offset, scale = affine_of(kind, image)
+    expected = (image - offset) / scale
+    np.testing.assert_allclose(fitted.apply(image[None, None])[0, 0], expected, atol=3e-4)
+
+
+@every_kind
+def test_without_targets_there_is_nothing_to_leave(kind):
+    image = noise(40, 40)
+    fitted = kind(skip_target=True).fit(stacks_of(image, axes="YX"))
+    np.testing.assert_allclose(fitted.undo(fitted.apply(image[None, None]))[0, 0], image)
+
+
+GIVEN = {
+    MeanStd: {"input_means": (10.0, 20.0), "input_stds": (2.0, 4.0)},
+    MinMax: {"input_mins": (8.0, 16.0), "input_maxes": (12.0, 24.0)},
+    Quantile: {
+        "input_lower_quantile_values": (8.0, 16.0),
+        "input_upper_quantile_values": (12.0, 24.0),
+    },
+}
+each_given = pytest.mark.parametrize(
+    ("kind", "values"), GIVEN.items(), ids=[kind.__name__ for kind in GIVEN]
+)
+
+
+@each_given
+def test_given_values_are_kept_and_those_of_targets_are_still_measured(kind, values):
+    given = kind(**values)
+    assert given.is_fitted
+    assert given.fit([None]) is given
+    target = noise(2, 40, 40, offset=3, scale=0.1)
+    fitted = given.fit([None], targets=stacks_of(target, axes="CYX"))
+    for name, value in values.items():
+        assert getattr(fitted, name) == value
+    alone = kind().fit(stacks_of(target, axes="CYX"))
+    for name in values:
+        measured = getattr(fitted, name.replace("input", "target"))
+        assert measured == getattr(alone, name)
+    pixels = np.full((1, 2, 3, 3), 12.0)
+    expected = {MeanStd: (1.0, -2.0)}.get(kind, (1.0, -0.5))
+    np.testing.assert_allclose(fitted.apply(pixels)[0, :, 0, 0], expected)
+
+
+@each_given
+def test_wrong_lengths_are_refused_and_named(kind, values):
+    first, second = values
+    with pytest.raises(ValueError, match=rf"{first}=.* and {second}=.* must have equal lengths"):
+        kind(**{first: values[first]})
+    with pytest.raises(ValueError, match="must have equal lengths"):
+        kind(**{first: (1.0,), second: values[second]})
+    target_first = first.replace("input", "target")
+    with pytest.raises(ValueError, match=f"{target_first}="):
+        kind(**values, **{target_first: (1.0,)})
+    with pytest.raises(SettingsError, match="fitted on 2 channels, the image has 3"):
+        kind(**values).apply(np.zeros((1, 3, 4, 4)))
+    one = {name: value[:1] for name, value in values.items()}  # one for all channels
+    assert kind(**one).apply(np.zeros((1, 3, 4, 4))).shape == (1, 3, 4, 4)
+
+
+@pytest.mark.parametrize(
+    ("kind", "values"),
+    [
+        (MeanStd, ((1.0,), (0.0,))),
+        (MeanStd, ((1.0,), (-1.0,))),
+        (MeanStd, ((float("nan"),), (1.0,))),
+        (MeanStd, ((1.0,), (float("inf"),))),
+        (MeanStd, ((), ())),
+        (MinMax, ((3.0,), (3.0,))),
+        (MinMax, ((3.0, 0.0), (4.0, -1.0))),
+        (Quantile, ((0.5,), (0.5,))),
+    ],
+)
+def test_values_that_nothing_can_be_divided_by_are_refused(kind, values):
+    names = GIVEN[kind]
+    with pytest.raises(ValueError, match="must be numbers, the second ones"):
+        kind(**dict(zip(names, values, strict=True)))
+
+
+@pytest.mark.parametrize("kind", [MeanStd, MinMax, Quantile])
+@pytest.mark.parametrize(("offset", "scale"), [(0.0, 1.0), (1e4, 3e3), (-5.0, 1e-3), (1e-9, 1e-8)])
+def test_undoing_brings_single_precision_back(kind, offset, scale):
+    image = noise(1, 1, 64, 64, offset=offset, scale=scale).astype(np.float32)
+    fitted = kind().fit(stacks_of(image[0, 0], axes="YX"))
+    for given in (image, torch.from_numpy(image)):
+        back = np.asarray(fitted.undo(fitted.apply(given)))
+        largest = np.abs(image).max()
+        assert np.abs(back - image).max() <= 1e-6 * largest
+
+
+# -- quantiles -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        np.arange(10_000).reshape(100, 100) % 251,
+        np.random.default_rng(0).poisson(3, (100, 100)).astype(np.uint8),
+        np.random.default_rng(0).integers(-(2**40), 2**40, (100, 100)),
+        np.random.default_rng(0).exponential(size=(100, 100)),
+    ],
+    ids=["steps", "few values", "int64", "long tail"],
+)
+@pytest.mark.parametrize(("low", "high"), [(0.0, 1.0), (0.01, 0.99), (0.25, 0.5), (0.5, 0.999)])
+def test_quantiles_are_those_of_numpy_to_within_a_bin(image, low, high):
+    fitted = Quantile(lower_quantiles=(low,), upper_quantiles=(high,)).fit(
+        stacks_of(image, axes="YX")
+    )
+    expected = quantiles(image, low, high)
+    found = (*fitted.input_lower_quantile_values, *fitted.input_upper_quantile_values)
+    tolerance = (float(image.max()) - float(image.min())) / 65535
+    assert found == pytest.approx(expected, abs=tolerance)
+
+
+@pytest.mark.parametrize("outlier", [1e4, 1e7, 1e12])
+def test_a_few_extreme_pixels_do_not_matter(outlier):
+    image = noise(128, 128, offset=0, scale=1)
+    expected = quantiles(image, 0.01, 0.99)
+    image[::50, ::50] = outlier
+    image[1, 1] = -outlier
+    fitted = Quantile().fit(stacks_of(image, axes="YX"))
+    found = (*fitted.input_lower_quantile_values, *fitted.input_upper_quantile_values)
+    assert found == pytest.approx(expected, abs=0.05)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "float64"])
+def test_where_nearly_all_pixels_are_equal_the_whole_range_is_taken(dtype):
+    image = np.full((64, 64), 7, dtype)
+    image[3, 4], image[5, 6] = 1, 200
+    fitted = Quantile().fit(stacks_of(image, axes="YX"))
+    assert fitted.input_lower_quantile_values == (1.0,)
+    assert fitted.input_upper_quantile_values == (200.0,)
+
+
+def test_channels_may_have_quantiles_of_their_own():
+    image = np.stack([noise(64, 64), noise(64, 64, seed=1)])
+    kind = Quantile(lower_quantiles=(0.1, 0.2), upper_quantiles=(0.8, 0.9))
+    fitted = kind.fit(stacks_of(image, axes="CYX"))
+    for channel, low, high, a, b in zip(
+        image,
+        kind.lower_quantiles,
+        kind.upper_quantiles,
+        fitted.input_lower_quantile_values,
+        fitted.input_upper_quantile_values,
+        strict=True,
+    ):
+        assert (a, b) == pytest.approx(quantiles(channel, low, high), abs=1e-3)
+    with pytest.raises(SettingsError, match="2 quantiles were given for 3 channels"):
+        kind.fit(stacks_of(noise(3, 32, 32), axes="CYX"))
+
+
+@pytest.mark.parametrize(
+    ("low", "high"), [((0.9,), (0.1,)), ((0.5,), (0.5,)), ((-0.1,), (1,)), ((0,), (1.1,))]
+)
+def test_quantiles_must_be_shares_in_order(low, high):
+    with pytest.raises(ValueError, match="0 <= lower < upper <= 1"):
+        Quantile(lower_quantiles=low, upper_quantiles=high)
+    with pytest.raises(ValueError, match="must have equal lengths"):
+        Quantile(lower_quantiles=(0.1, 0.1))
+
+
+@every_kind
+@pytest.mark.parametrize("bad", ["constant", "nan"])
+def test_every_kind_refuses_what_nothing_can_be_learnt_from(kind, bad):
+    image = np.full((16, 16), 3.0)
+    if bad == "nan":
+        image[3, 3] = np.nan
+    with pytest.raises(DataError, match={"constant": "constant", "nan": "NaN"}[bad]):
+        kind().fit(stacks_of(image, axes="YX"))
+    good = stacks_of(noise(16, 16), axes="YX")
+    with pytest.raises(DataError):
+        kind().fit(good, targets=stacks_of(image, axes="YX"))

@@ -18,7 +18,8 @@ from careamist.config.data import DataConfig
 from careamist.dataset.blocks import lay_out
 from careamist.dataset.image_stack.array import ArrayStack
 from careamist.dataset.patch_dataset import InMemoryDataset, IterableDataset, PatchDataset
-from careamist.dataset.patching import StratifiedPatching, grid_patches, validation_patches
+from careamist.dataset.patching import StratifiedPatching, grid_patches
+from careamist.dataset.validation import validation_patches
 from careamist.stream import sample_keys
 
 

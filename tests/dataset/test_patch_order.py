@@ -1,16 +1,17 @@
-"""The order of patches: a permutation that is never held, groups that fit, no growth with data."""
+"""The order of patches: groups that fit, patches numbered alike, no growth with data."""
 
 from __future__ import annotations
 
 import time
 import tracemalloc
+from itertools import product
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from careamist.dataset.blocks import lay_out
-from careamist.dataset.patch_order import PatchOrder, shuffled
+from careamist.dataset.patch_order import PatchOrder
 from careamist.dataset.patching import StratifiedPatching
 
 
@@ -23,51 +24,6 @@ def shape_only(data_shape, chunk_shape, axes="YX", dtype=np.uint16):
         original_axes=axes,
         original_data_shape=data_shape,
     )
-
-
-@pytest.mark.parametrize("n", [*range(1, 40), 100, 1023, 1024, 1025, 12345])
-def test_every_number_stands_at_one_place(n):
-    for key in range(3):
-        order = shuffled(np.arange(n), n, np.asarray([key]))
-        np.testing.assert_array_equal(np.sort(order), np.arange(n))
-
-
-def test_numbers_beyond_32_bits():
-    n = 10**15 + 37
-    places = np.asarray([0, 1, 2, n // 2, n - 1])
-    order = shuffled(places, n, np.asarray([5]))
-    assert ((order >= 0) & (order < n)).all()
-    assert len(set(order.tolist())) == 5
-    assert order.max() > n / 100
-
-
-@pytest.mark.parametrize("n", [3, 5, 12, 50])
-def test_each_number_is_as_likely_at_each_place(n):
-    keys, draws = np.arange(4000) * 7919, 4000
-    table = np.stack(
-        [np.bincount(shuffled(np.full(draws, at), n, keys), minlength=n) for at in range(n)]
-    )
-    chi2 = ((table - draws / n) ** 2 / (draws / n)).sum()
-    freedom = (n - 1) ** 2
-    assert chi2 < freedom + 5 * np.sqrt(2 * freedom) + 10
-
-
-def test_neighbours_become_strangers():
-    n = 5000
-    order = shuffled(np.arange(n), n, np.asarray([1]))
-    assert abs(np.corrcoef(order[:-1], order[1:])[0, 1]) < 0.05
-    other = shuffled(np.arange(n), n, np.asarray([2]))
-    assert (order == other).mean() < 0.005
-
-
-def test_several_permutations_at_once():
-    n, keys = np.asarray([7, 1, 300, 7]), np.asarray([1, 2, 3, 1])
-    together = shuffled(np.asarray([4, 0, 299, 4]), n, keys)
-    apart = [
-        int(shuffled(np.asarray([at]), size, np.asarray([key]))[0])
-        for at, size, key in ((4, 7, 1), (0, 1, 2), (299, 300, 3))
-    ]
-    assert together.tolist() == [*apart, apart[0]]
 
 
 def blocks_of_groups(stacks, patch, pool_bytes):
@@ -104,6 +60,43 @@ def test_groups_of_different_epochs_differ():
         return {grid.index((0, *coords)) for coords in window.coords[:200]}
 
     assert len(first_blocks(0) & first_blocks(1)) < len(first_blocks(0)) / 2
+
+
+CHUNKED = {
+    "no chunks": ([shape_only((2, 1, 100, 90), None)], (32, 32)),
+    "one group": ([shape_only((2, 1, 100, 90), (1, 1, 64, 64))], (32, 32)),
+    "many groups": ([shape_only((40, 1, 300, 257), (3, 1, 50, 64), "TYX")] * 2, (32, 16)),
+    "3D": ([shape_only((1, 1, 33, 130, 127), (1, 1, 8, 32, 32), "ZYX")], (8, 16, 16)),
+    "mixed": (
+        [shape_only((1, 1, 300, 257), None), shape_only((1, 1, 300, 257), (1, 1, 50, 64))],
+        (32, 16),
+    ),
+}
+
+
+@pytest.mark.parametrize(("stacks", "patch"), CHUNKED.values(), ids=CHUNKED)
+def test_each_patch_has_its_number_and_stays_near_its_region(stacks, patch):
+    layout = lay_out(stacks, patch, pool_bytes=2**18)
+    order = PatchOrder(layout, patch, 0)
+    middle = {}
+    for data_idx, box, is_pooled, first, starts in order.regions():
+        assert is_pooled == (stacks[data_idx].chunk_shape is not None)
+        cells = product(box.samples, *(s + at for s, at in zip(starts, box.coords, strict=True)))
+        middle.update((first + i, (data_idx, *cell)) for i, cell in enumerate(cells))
+    assert sorted(middle) == list(range(order.n_patches))
+    for epoch in (0, 1):
+        numbers, place = [], 0
+        while place < order.n_patches:
+            part = order.part(epoch, place)
+            units = order.units(epoch, part)
+            found, window = order.numbers(units).tolist(), order.laid_out(epoch, units, 0)
+            for number, data_idx, sample_idx, coords in zip(found, *window[1:], strict=True):
+                assert middle[number][:2] == (data_idx, sample_idx)
+                away = np.subtract(coords, middle[number][2:])
+                assert (2 * abs(away) <= np.asarray(patch) + 1).all()
+            numbers += found
+            place = part.stop
+        assert sorted(numbers) == list(range(order.n_patches))
 
 
 HUGE = {

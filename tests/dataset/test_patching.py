@@ -11,8 +11,8 @@ from careamist.dataset.patching import (
     StratifiedPatching,
     check_patch_size,
     grid_patches,
-    validation_patches,
 )
+from careamist.dataset.validation import validation_patches
 from careamist.errors import ShapeError
 
 # SC(Z)YX shapes of the stacks, patch size
@@ -189,45 +189,6 @@ def test_validation_that_leaves_no_room_is_refused():
     patching = StratifiedPatching([(1, 1, 64, 64)], (32, 32), 0, kept)
     with pytest.raises(ShapeError, match="leave no room"):
         patching.specs(0)
-
-
-@pytest.mark.parametrize("wanted", [0, 1, 8, 1000])
-@every_layout
-def test_validation_patches_are_few_apart_and_on_the_grid(shapes, patch, wanted):
-    kept = validation_patches(shapes, patch, wanted, seed=2)
-    cells = sum(
-        shape[0] * np.prod([n // p for n, p in zip(shape[2:], patch, strict=True)])
-        for shape in shapes
-    )
-    assert len(kept) <= min(wanted, cells // 10)
-    if 0 < wanted <= 8:
-        assert len(kept) == min(wanted, cells // 10)
-    for spec in kept:
-        assert spec["patch_size"] == patch
-        for start, size, n in zip(spec["coords"], patch, shapes[spec["data_idx"]][2:], strict=True):
-            last = n // size - 1  # moved to the end of the image
-            assert start in {*range(0, last * size, size), n - size}
-    for i, a in enumerate(kept):
-        for b in kept[:i]:
-            if (a["data_idx"], a["sample_idx"]) == (b["data_idx"], b["sample_idx"]):
-                distances = np.abs(np.subtract(a["coords"], b["coords"])) / patch
-                assert distances.max() >= 2
-
-
-def test_validation_patches_follow_from_the_seed():
-    shapes, patch = [(1, 1, 512, 512)], (32, 32)
-    assert validation_patches(shapes, patch, 8, 1) == validation_patches(shapes, patch, 8, 1)
-    assert validation_patches(shapes, patch, 8, 1) != validation_patches(shapes, patch, 8, 2)
-
-
-def test_validation_patches_come_from_all_images():
-    shapes = [(2, 1, 128, 128)] * 3
-    seen = {
-        (spec["data_idx"], spec["sample_idx"])
-        for seed in range(10)
-        for spec in validation_patches(shapes, (32, 32), 8, seed)
-    }
-    assert len(seen) == 6
 
 
 @every_layout

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from careamist.stream import hashed, integers, sample_keys, uniforms
+from careamist.stream import hashed, integers, sample_keys, shuffled, uniforms
 
 NUMBERS = np.arange(100_000, dtype=np.int64)
 
@@ -69,3 +69,48 @@ def test_sample_keys_are_a_function_of_the_number_alone():
     together = sample_keys(3, NUMBERS[:20])
     apart = [sample_keys(3, NUMBERS[k : k + 1])[0] for k in reversed(range(20))]
     assert together.tolist() == apart[::-1]
+
+
+@pytest.mark.parametrize("n", [*range(1, 40), 100, 1023, 1024, 1025, 12345])
+def test_every_number_stands_at_one_place(n):
+    for key in range(3):
+        order = shuffled(np.arange(n), n, np.asarray([key]))
+        np.testing.assert_array_equal(np.sort(order), np.arange(n))
+
+
+def test_numbers_beyond_32_bits():
+    n = 10**15 + 37
+    places = np.asarray([0, 1, 2, n // 2, n - 1])
+    order = shuffled(places, n, np.asarray([5]))
+    assert ((order >= 0) & (order < n)).all()
+    assert len(set(order.tolist())) == 5
+    assert order.max() > n / 100
+
+
+@pytest.mark.parametrize("n", [3, 5, 12, 50])
+def test_each_number_is_as_likely_at_each_place(n):
+    keys, draws = np.arange(4000) * 7919, 4000
+    table = np.stack(
+        [np.bincount(shuffled(np.full(draws, at), n, keys), minlength=n) for at in range(n)]
+    )
+    chi2 = ((table - draws / n) ** 2 / (draws / n)).sum()
+    freedom = (n - 1) ** 2
+    assert chi2 < freedom + 5 * np.sqrt(2 * freedom) + 10
+
+
+def test_neighbours_become_strangers():
+    n = 5000
+    order = shuffled(np.arange(n), n, np.asarray([1]))
+    assert abs(np.corrcoef(order[:-1], order[1:])[0, 1]) < 0.05
+    other = shuffled(np.arange(n), n, np.asarray([2]))
+    assert (order == other).mean() < 0.005
+
+
+def test_several_permutations_at_once():
+    n, keys = np.asarray([7, 1, 300, 7]), np.asarray([1, 2, 3, 1])
+    together = shuffled(np.asarray([4, 0, 299, 4]), n, keys)
+    apart = [
+        int(shuffled(np.asarray([at]), size, np.asarray([key]))[0])
+        for at, size, key in ((4, 7, 1), (0, 1, 2), (299, 300, 3))
+    ]
+    assert together.tolist() == [*apart, apart[0]]

@@ -7,7 +7,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ import tifffile
 import torch
 
 from careamist import CAREamist
-from careamist.config import N2V, Configuration, DataConfig, TrainingConfig, UNet
+from careamist.config import N2V, UNet, save_configuration
 from careamist.errors import (
     CheckpointError,
     DataError,
@@ -38,38 +37,15 @@ from careamist.events import (
     RunStopped,
     StepDone,
 )
-from careamist.lightning import checkpoints
-
-
-def small(num_steps: int = 6, **data: Any) -> Configuration:
-    """A training of seconds: 4 filters, depth 1."""
-    return Configuration(
-        algorithm_config=N2V(model=UNet(depth=1, num_channels_init=4)),
-        data_config=DataConfig(**{"patch_size": (16, 16), "batch_size": 4, **data}),
-        training_config=TrainingConfig(num_steps=num_steps, checkpoint_every=3, device="cpu"),
-    )
-
-
-def noise(*shape: int, seed: int = 0) -> np.ndarray:
-    return np.random.default_rng(seed).normal(100, 10, shape or (64, 64)).astype(np.float32)
-
-
-def new(config: Configuration, tmp_path: Path, listeners: Sequence[Any] = ()) -> CAREamist:
-    return CAREamist(config, work_dir=tmp_path, enable_progress_bar=False, listeners=listeners)
-
-
-def weights(careamist: CAREamist) -> dict[str, torch.Tensor]:
-    module = careamist._model.module
-    assert module is not None
-    averaged = {f"averaged.{name}": value for name, value in module.averaged.state_dict().items()}
-    return {**averaged, **module.model.state_dict()}
-
-
-def assert_same_weights(a: CAREamist, b: CAREamist) -> None:
-    ours, others = weights(a), weights(b)
-    assert ours.keys() == others.keys()
-    for name, value in ours.items():
-        assert torch.equal(value, others[name]), name
+from careamist.lightning import TrainDataModule, checkpoints
+from tiny import (
+    assert_same_weights,
+    new,
+    noise,
+    small,
+    stopping_after,
+    weights,
+)
 
 
 def test_array_walk_and_the_whole_sequence_of_events(tmp_path: Path) -> None:
@@ -127,13 +103,15 @@ def test_training_learns(tmp_path: Path) -> None:
     assert losses[-1] < losses[0]
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-def test_the_number_of_workers_changes_nothing(tmp_path: Path, workers: int) -> None:
+def test_the_number_of_workers_changes_nothing(tmp_path: Path) -> None:
     alone = new(small(), tmp_path / "0")
     alone.train(train_data=noise(64, 64))
-    helped = new(small(num_workers=workers), tmp_path / "n")
+    helped = stopping_after(new(small(), tmp_path / "n"), 2)
     helped.train(train_data=noise(64, 64))
+    with_workers = helped.config.data_config.model_copy(update={"num_workers": 2})
+    helped.train(datamodule=TrainDataModule(with_workers, noise(64, 64)))  # goes on mid-stream
     assert_same_weights(alone, helped)
+    assert helped.get_losses() == alone.get_losses()
 
 
 def test_another_seed_gives_another_model(tmp_path: Path) -> None:
@@ -172,7 +150,7 @@ import os, signal, sys
 sys.path.insert(0, sys.argv[1])
 from pathlib import Path
 from careamist.events import CheckpointSaved
-from test_walks import new, noise, small
+from tiny import new, noise, small
 
 def die(event):
     if isinstance(event, CheckpointSaved) and event.path.endswith("step_000006.ckpt"):
@@ -471,3 +449,21 @@ def test_saving_is_told(tmp_path: Path) -> None:
     saved = [Path(event.path) for event in events if isinstance(event, CheckpointSaved)]
     assert [path.name for path in saved] == ["step_000003.ckpt", "best.ckpt", "last.ckpt"]
     assert checkpoints.load(saved[-1]).steps_done == 6
+
+
+def test_a_configuration_may_be_a_file(tmp_path: Path) -> None:
+    path = save_configuration(small(), tmp_path / "order.yml")
+    for given in ({"config": path}, {"config": str(path)}, {"source": path}):
+        assert CAREamist(**given, work_dir=tmp_path).config == small()
+    with pytest.raises(SourceNotFoundError, match="no configuration file"):
+        CAREamist(tmp_path / "none.yml")
+
+
+def test_results_go_to_the_current_folder_by_default(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    careamist = CAREamist(small(1), enable_progress_bar=False)
+    careamist.train(train_data=noise(64, 64))
+    assert careamist.run_dir == tmp_path / "checkpoints" / "careamist_1"
+    assert CAREamist.stop_training is CAREamist.stop

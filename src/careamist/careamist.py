@@ -15,9 +15,10 @@ from careamist.config.prediction import PredictionConfig
 from careamist.dataset.sources import is_path
 from careamist.errors import SettingsError
 from careamist.lightning.callbacks import checked_callbacks
-from careamist.lightning.data_modules import PredictDataModule, TrainDataModule
+from careamist.lightning.data_modules import TrainDataModule
 from careamist.lightning.fit import fit
 from careamist.lightning.model import Model
+from careamist.lightning.prediction_data import PredictDataModule
 from careamist.prediction.predictor import plan_tiling, predict_stacks
 from careamist.prediction.sinks import ArraySink, Sink, TiffSink
 from careamist.runner import Runner
@@ -116,7 +117,7 @@ class CAREamist:
         val_minimum_split : int
             At least so many patches or files are kept, if `val_percentage` is given.
         **more
-            What else `TrainDataModule` takes (``loading``, ``use_in_memory``, ...), and the older
+            What else `TrainDataModule` takes (``loading``, ``filtering_mask``, ...), and the older
             names ``train_source``, ``train_target``, ``val_source``, ``val_target``.
 
         Raises
@@ -143,6 +144,8 @@ class CAREamist:
             self.config.data_config, **data, val_minimum_split=val_minimum_split, **more
         )
         with self._runner.frame("train", self.config.training_config.num_threads) as run:
+            run.stop.check()
+            images.check = run.stop.check
             self._model.check_targets(images)
             images.setup("fit")
             module = self._model.prepared_for(images, run.stop.check)
@@ -339,6 +342,7 @@ class CAREamist:
         threads = self.config.training_config.num_threads
         stacks: list[ImageStack] = []
         with self._runner.frame("predict", threads) as run:
+            run.stop.check()
             module = self._model.to_predict_with(checkpoint)
             if options.fuse_noisy and module.config.algorithm_config.needs_target:
                 raise SettingsError(

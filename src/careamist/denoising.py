@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from careamist.careamist import CAREamist
-from careamist.config.factories import create_n2v_config, fitting_patch
+from careamist.config.advanced import create_advanced_n2v_config
+from careamist.config.factories import fitting_patch
 from careamist.config.presets import apply_preset
-from careamist.errors import AxesError
+from careamist.errors import AxesError, DataError
 from careamist.models.network import UNet
 from careamist.utils.reshape_array import AxesTransform
-
-if TYPE_CHECKING:
-    import numpy as np
 
 
 def denoise(
@@ -49,7 +48,16 @@ def denoise(
     ------
     AxesError
         If the axes must be told, or do not fit the image.
+    CareamistError
+        If nothing can be learnt from the image, or it does not fit the model.
     """
+    if isinstance(image, (str, Path)):
+        raise DataError(
+            f"A path was given ({image}), an array is expected.",
+            "Read the image first, or restore files with CAREamist.predict_to_disk.",
+        )
+    if not hasattr(image, "shape"):
+        image = np.asarray(image)
     if isinstance(model, CAREamist):
         return model.predict(image, tile_size="auto", axes=axes)[0][0]
     with TemporaryDirectory(prefix="careamist") as folder:
@@ -63,8 +71,13 @@ def denoise(
                     "Say what they are, for example axes='TCYX'.",
                 )
             sizes = AxesTransform(axes, image.shape).transformed_shape[2:]
-            patch = fitting_patch(sizes, UNet().grid_for(len(sizes)))
-            config = create_n2v_config("denoise", "array", axes, patch, 16)
+            network = UNet()
+            if len(sizes) == 3 and sizes[0] < 2 * network.grid:  # too few planes to halve
+                network = UNet(pool_z=False)
+            patch = fitting_patch(sizes, network.grid_for(len(sizes)))
+            config = create_advanced_n2v_config(
+                "denoise", "array", axes, patch, 16, model_params={"pool_z": network.pool_z}
+            )
             careamist = CAREamist(apply_preset(config, preset), work_dir=folder)
             careamist.train(train_data=image)
         return careamist.predict(image, tile_size="auto", axes=axes)[0][0]

@@ -62,7 +62,10 @@ class Runner:
 
     @contextmanager
     def frame(self, kind: RunKind, threads: int | None) -> Iterator[Frame]:
-        """Run what is inside. Errors are told and raised; a stop is only told."""
+        """Run what is inside. Errors are told and raised; a stop is only told.
+
+        The signal may be set from the start: what is inside checks it first.
+        """
         if not self._busy.acquire(blocking=False):
             raise SettingsError("This model is already running.", "Wait for it, or stop it.")
         run_id = uuid.uuid4().hex
@@ -75,7 +78,6 @@ class Runner:
 
         try:
             with interrupt_stops(self.stop), cpu_threads(threads):
-                self.stop_signal.check()
                 yield Frame(run_id, emit, own.append, self.stop_signal)
             stopped = self.stop_signal.is_set()
             emit(RunStopped(run_id, kind) if stopped else RunFinished(run_id, kind))

@@ -21,6 +21,7 @@ Array = TypeVar("Array", "torch.Tensor", "NDArray[Any]")
 _GAMMA = np.int64(-7046029254386353131)  # 0x9E3779B97F4A7C15
 _MIX_1 = np.int64(-4658895280553007687)  # 0xBF58476D1CE4E5B9
 _MIX_2 = np.int64(-7723592293110705685)  # 0x94D049BB133111EB
+_ROUNDS = 3  # of a Feistel network
 
 
 def _unsigned_shift(values: Array, bits: int) -> Array:
@@ -91,3 +92,40 @@ def sample_keys(seed: int, samples: NDArray[np.int64], purpose: int = 0) -> NDAr
     root = hashed(hashed(np.asarray([seed], dtype=np.int64)) ^ np.int64(purpose))
     keys: NDArray[np.int64] = hashed(root ^ np.asarray(samples, dtype=np.int64))
     return keys
+
+
+def shuffled(
+    places: NDArray[np.int64], n: NDArray[np.int64] | int, keys: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """Return which of 0, ..., n - 1 stands at some places of a random order of them.
+
+    The order is never held in memory: a Feistel network permutes the pairs (high, low) of which
+    there are hardly more than n; whatever falls outside is permuted again.
+
+    Parameters
+    ----------
+    places : numpy.ndarray of int64
+        Between 0 and n - 1.
+    n : int or numpy.ndarray of int64
+        How many numbers are permuted, at each place.
+    keys : numpy.ndarray of int64
+        Key of the permutation, one or at each place.
+
+    Returns
+    -------
+    numpy.ndarray of int64
+        Of the shape of `places`.
+    """
+    n = np.broadcast_to(n, places.shape)
+    n_high = np.maximum(np.ceil(np.sqrt(n)), 1).astype(np.int64)
+    n_low = -(-n // n_high)
+    turns = hashed(np.arange(1, 2 * _ROUNDS + 1)[:, None] ^ keys)
+    outside = np.ones(places.shape, bool)
+    while outside.any():
+        high, low = np.divmod(places, n_low)
+        for turn in range(0, 2 * _ROUNDS, 2):
+            high = (high + hashed(turns[turn] ^ low)) % n_high
+            low = (low + hashed(turns[turn + 1] ^ high)) % n_low
+        places = np.where(outside, high * n_low + low, places)
+        outside &= places >= n
+    return places

@@ -2,30 +2,39 @@
 
 from __future__ import annotations
 
-import inspect
-import math
-
 import pytest
 import yaml
 from pydantic import ValidationError
 
 from careamist import config as public
 from careamist.config import (
+    CARE,
+    N2N,
     N2V,
     Configuration,
     DataConfig,
+    MaxFilter,
     MeanStd,
+    MinMax,
+    NoNormalization,
+    Quantile,
     TrainingConfig,
     UNet,
     XYFlip,
     XYRandomRotate90,
-    create_n2v_config,
-    create_n2v_configuration,
     explain,
     load_configuration,
     save_configuration,
 )
-from careamist.config.factories import create_n2v_config as from_factories
+from careamist.config import configuration as configuration_module
+from careamist.config.optimization import (
+    Constant,
+    Cosine,
+    EarlyStopping,
+    Optimizer,
+    ReduceLROnPlateau,
+    StepLR,
+)
 from careamist.errors import SettingsError, SourceNotFoundError
 
 FULL = Configuration(
@@ -37,16 +46,38 @@ FULL = Configuration(
             use_batch_norm=False,
             upsampling="linear",
             linear_path=False,
+            pool_z=False,
+            independent_channels=True,
+            n2v2=True,
+            residual=True,
         ),
         roi_size=7,
         masked_pixel_percentage=0.2,
+        strategy="median",
+        include_centre=True,
+        struct_axes="horizontal",
+        struct_span=7,
     ),
     data_config=DataConfig(
         data_type="tiff",
         axes="TCZYX",
+        target_axes="TZYXC",
+        channels=(2, 0),
         n_channels=2,
+        n_channels_out=3,
+        in_memory=True,
         patch_size=(16, 32, 64),
-        normalization=MeanStd(input_means=(1 / 3, 1e-5), input_stds=(2.5e8, 0.1 + 0.2)),
+        patch_filter=MaxFilter(
+            threshold=1 / 3, coverage=0.3, ref_channel=1, filtered_patch_prob=0.2
+        ),
+        normalization=MeanStd(
+            per_channel=False,
+            skip_target=True,
+            input_means=(1 / 3, 1e-5),
+            input_stds=(2.5e8, 0.1 + 0.2),
+            target_means=(5.0, 1e9, -1.0),
+            target_stds=(1.0, 2.0, 1 / 7),
+        ),
         augmentations=(XYFlip(flip_x=False, p=0.25),),
         n_val_patches=3,
         batch_size=5,
@@ -58,8 +89,14 @@ FULL = Configuration(
         num_epochs=7,
         steps_per_epoch=50,
         learning_rate=1e-5,
+        lr_schedule=Cosine(warm_up=0.1),
+        optimizer=Optimizer(name="SGD", parameters={"momentum": 0.9}),
+        gradient_clip=1.5,
+        precision="bfloat16",
+        early_stopping=EarlyStopping(patience=3, smoothing=2, min_delta=0.1),
         ema_decay=0.999,
         checkpoint_every=100,
+        logger="tensorboard",
         device="cuda:1",
         num_threads=3,
     ),
@@ -84,7 +121,16 @@ def changed(default, given):
 
 def test_the_full_example_differs_from_the_default_in_every_field():
     same = changed(Configuration(), FULL)
-    assert same == ["version", "algorithm_config.algorithm", "data_config.normalization.name"]
+    # the names of what was chosen are tags; minutes exclude steps, a mask the struct axes
+    assert same == [
+        "version",
+        "algorithm_config.algorithm",
+        "algorithm_config.struct_mask",
+        "data_config.patching.name",
+        "data_config.normalization.name",
+        "training_config.max_minutes",
+        "training_config.lr_schedule.name",
+    ]
 
 
 @every_example
@@ -152,8 +198,8 @@ def test_every_part_is_frozen_and_knows_its_fields(part):
         ({"data_config": {"patch_size": [64, -8]}}, "data_config.patch_size: expected two or thr"),
         ({"data_config": {"axes": "ZYX"}}, "patch_size=(64, 64) does not fit axes 'ZYX'"),
         ({"data_config": {"patch_size": [8, 64, 64]}}, "patch_size=(8, 64, 64) does not fit axes"),
-        ({"data_config": {"patch_size": [62, 62]}}, "62 is not a multiple of 4 (2^depth)"),
-        ({"data_config": {"patch_size": [4, 4]}}, "4 is not a multiple of 4 (2^depth) of at least"),
+        ({"data_config": {"patch_size": [62, 62]}}, "62 is not a multiple of 4 of at"),
+        ({"data_config": {"patch_size": [4, 4]}}, "4 is not a multiple of 4 of at least 8"),
         ({"data_config": {"patch_size": [64, 32]}}, "patch_size=(64, 32) is not square in YX"),
         ({"data_config": {"n_channels": 2}}, "n_channels=2 needs a C in axes='YX'"),
         ({"data_config": {"batch_size": 0}}, "data_config.batch_size"),
@@ -230,88 +276,11 @@ def test_a_name_becomes_part_of_a_file_name():
 
 def test_description_is_for_a_person():
     assert FULL.describe() == (
-        "N2V “Mouse 3-b_2”, axes TCZYX, patches 16 × 32 × 64\n"
+        "structN2V2 “Mouse 3-b_2”, axes TCZYX, patches 16 × 32 × 64\n"
         "900 steps of 5 patches, U-Net depth 3, 8 filters, seed 2147483647"
     )
     by_epochs = Configuration(training_config=TrainingConfig(num_steps=None, num_epochs=30))
     assert "30 epochs of 16 patches" in by_epochs.describe()
-
-
-# -- factories -----------------------------------------------------------------------------------
-
-FIVE = {
-    "experiment_name": "cells",
-    "data_type": "array",
-    "axes": "YX",
-    "patch_size": [32, 32],
-    "batch_size": 4,
-}
-
-
-def test_factory_puts_everything_in_its_place():
-    made = create_n2v_config(
-        experiment_name="cells",
-        data_type="tiff",
-        axes="CZYX",
-        patch_size=[8, 32, 16],
-        batch_size=4,
-        num_epochs=9,
-        num_steps=11,
-        augmentations=[],
-        n_val_patches=2,
-        n_channels=3,
-    )
-    data, training = made.data_config, made.training_config
-    assert made.experiment_name == "cells"
-    assert (data.data_type, data.axes, data.n_channels) == ("tiff", "CZYX", 3)
-    assert (data.patch_size, data.batch_size, data.n_val_patches) == ((8, 32, 16), 4, 2)
-    assert data.augmentations == ()
-    assert (training.num_epochs, training.steps_per_epoch) == (9, 11)
-    assert made.algorithm_config == N2V()
-
-
-@pytest.mark.parametrize(
-    ("names", "expected"),
-    [
-        (None, (XYFlip(), XYRandomRotate90())),
-        ([], ()),
-        (["x_flip"], (XYFlip(flip_y=False),)),
-        (["y_flip"], (XYFlip(flip_x=False),)),
-        (["rotate_90"], (XYRandomRotate90(),)),
-        (["y_flip", "x_flip"], (XYFlip(),)),
-        (["rotate_90", "y_flip"], (XYFlip(flip_x=False), XYRandomRotate90())),
-    ],
-)
-def test_augmentations_by_name(names, expected):
-    assert create_n2v_config(**FIVE, augmentations=names).data_config.augmentations == expected
-
-
-def test_an_unknown_augmentation_is_refused():
-    with pytest.raises(SettingsError, match=r"unknown names \['z_flip'\]: expected x_flip, "):
-        create_n2v_config(**FIVE, augmentations=["x_flip", "z_flip"])
-
-
-def test_factory_refuses_what_the_form_refuses():
-    with pytest.raises(ValidationError, match="62 is not a multiple"):
-        create_n2v_config(**FIVE | {"patch_size": [62, 62]})
-
-
-def test_old_and_new_name_are_one_function_with_other_defaults():
-    assert from_factories is create_n2v_config
-    assert create_n2v_config(**FIVE).training_config.num_epochs == 30
-    assert create_n2v_configuration(**FIVE).training_config.num_epochs == 100
-    new, old = (
-        create_n2v_config(**FIVE, num_epochs=5),
-        create_n2v_configuration(**FIVE, num_epochs=5),
-    )
-    assert new == old
-    by_position = create_n2v_configuration(*FIVE.values(), 5, n_val_patches=3)
-    assert by_position == create_n2v_config(*FIVE.values(), 5, n_val_patches=3)
-
-
-def test_both_factories_begin_with_the_same_arguments():
-    old = list(inspect.signature(create_n2v_configuration).parameters)[:6]
-    assert list(inspect.signature(create_n2v_config).parameters)[:6] == old
 
 
 @pytest.mark.parametrize("name", public.__all__)
@@ -319,43 +288,172 @@ def test_public_names_are_there(name):
     assert getattr(public, name) is not None
 
 
-# -- the schedule --------------------------------------------------------------------------------
+# -- every choice, to YAML and back ----------------------------------------------------------------
+
+NETWORK = UNet(depth=1, num_channels_init=4)
+CHOICES = {
+    "algorithm_config": [
+        N2V(model=NETWORK, strategy="median"),
+        N2V(struct_axes="cross", struct_span=9),
+        N2V(struct_mask=((0, 1, 0), (1, 0, 1), (0, 1, 0))),
+        CARE(loss_function="mae"),
+        N2N(),
+    ],
+    "data_config": [
+        DataConfig(normalization=MinMax(input_mins=(0.1,), input_maxes=(1e30,))),
+        DataConfig(normalization=Quantile(lower_quantiles=(0.0,), upper_quantiles=(0.5,))),
+        DataConfig(normalization=NoNormalization(per_channel=False)),
+        DataConfig(in_memory=True),
+        DataConfig(in_memory="auto"),
+        DataConfig(augmentations=()),
+        DataConfig(augmentations=(XYRandomRotate90(p=0.1), XYFlip(flip_y=False))),
+    ],
+    "training_config": [
+        TrainingConfig(lr_schedule=Constant()),
+        TrainingConfig(lr_schedule=Cosine(warm_up=0)),
+        TrainingConfig(lr_schedule=StepLR(step_size=3, gamma=0.3)),
+        TrainingConfig(lr_schedule=ReduceLROnPlateau(reduction=0.2, patience=0, threshold=0)),
+        TrainingConfig(optimizer=Optimizer(name="Adam", parameters={"betas": [0.8, 0.9]})),
+        TrainingConfig(max_minutes=2.5),
+        TrainingConfig(num_epochs=3),
+        TrainingConfig(early_stopping=EarlyStopping(patience=1)),
+        TrainingConfig(logger="wandb", precision="float16", gradient_clip=0.1),
+    ],
+}
+every_choice = pytest.mark.parametrize(
+    "example",
+    [Configuration(**{part: value}) for part, values in CHOICES.items() for value in values],
+)
+
+
+@every_choice
+def test_every_choice_goes_to_yaml_and_back(example, tmp_path):
+    back = load_configuration(save_configuration(example, tmp_path))
+    assert back == example
+    for part in ("algorithm_config", "data_config", "training_config"):
+        assert type(getattr(back, part)) is type(getattr(example, part))
+    assert Configuration.model_validate_json(example.model_dump_json()) == example
+
+
+@every_choice
+def test_every_choice_is_described_in_two_lines(example):
+    first, second = example.describe().splitlines()
+    assert example.algorithm_config.variant in first
+    training = example.training_config
+    lengths = [f"{training.num_steps} steps", f"{training.num_epochs} epochs", "2.5 minutes"]
+    assert any(second.startswith(length) for length in lengths)
 
 
 @pytest.mark.parametrize(
-    ("settings", "epoch_steps", "total"),
+    ("training", "words"),
     [
-        ({"num_steps": None, "num_epochs": 10}, 6, 60),
-        ({"num_steps": None, "num_epochs": 10, "steps_per_epoch": 4}, 4, 40),
-        ({"num_steps": 33}, 6, 33),
-        ({"num_steps": 33, "steps_per_epoch": 4, "num_epochs": 99}, 4, 33),
+        ({}, "1000 steps of"),
+        ({"max_minutes": 1.5}, "1.5 minutes of"),
+        ({"num_epochs": 4}, "4 epochs of"),
     ],
 )
-def test_steps_follow_from_what_was_ordered(settings, epoch_steps, total):
-    training = TrainingConfig(**settings)
-    assert training.epoch_steps(100, 16) == epoch_steps
-    assert training.total_steps(100, 16) == total
-    assert TrainingConfig().epoch_steps(3, 16) == 1
+def test_the_length_is_described_as_it_was_ordered(training, words):
+    described = Configuration(training_config=TrainingConfig(**training)).describe()
+    assert described.splitlines()[1].startswith(words)
 
 
-@pytest.mark.parametrize(("first", "last"), [(0, 1000), (500, 1500), (7, 8), (0, 2)])
-def test_the_rate_warms_up_falls_and_ends_low(first, last):
-    training = TrainingConfig(learning_rate=0.01)
-    rates = [training.rate(step, first, last) for step in range(first, last)]
-    top = rates.index(max(rates))
-    assert max(rates) == pytest.approx(0.01)
-    assert rates[: top + 1] == sorted(rates[: top + 1])
-    assert rates[top:] == sorted(rates[top:], reverse=True)
-    assert min(rates) > 0
-    if last - first == 1000:
-        assert top == 29 or top == 30
-        assert rates[0] == pytest.approx(0.01 / 30)
-        assert rates[-1] < 1e-7
-        halfway = 30 + (1000 - 30) // 2
-        assert rates[halfway] == pytest.approx(0.005, rel=1e-9)
+# -- errors without the words of pydantic ----------------------------------------------------------
 
 
-def test_the_rate_never_climbs_again_past_its_end():
-    training = TrainingConfig()
-    assert all(training.rate(step, 0, 100) == pytest.approx(0) for step in range(100, 300))
-    assert math.isclose(training.rate(0, 0, 100), training.rate(300, 300, 400))
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        (
+            {"training_config": {"lr_schedule": {"name": "StepLR", "step_size": 0}}},
+            "training_config.lr_schedule.step_size: Input should be greater than or equal to 1",
+        ),
+        (
+            {"training_config": {"lr_schedule": {"name": "ReduceLROnPlateau", "factor": 2}}},
+            "training_config.lr_schedule.factor: Input should be less than 1",
+        ),
+        (
+            {"data_config": {"normalization": {"name": "min_max", "input_mins": ["a"]}}},
+            "data_config.normalization.input_mins.0: Input should be a valid number, unable to "
+            "parse string as a number",
+        ),
+        (
+            {"data_config": {"augmentations": [{"name": "XYFlip", "p": 3}]}},
+            "data_config.augmentations.0.p: Input should be less than or equal to 1",
+        ),
+        (
+            {"algorithm_config": {"algorithm": "care", "model": {"depth": 0}}},
+            "algorithm_config.model.depth: Input should be greater than or equal to 1",
+        ),
+        (
+            {"data_config": {"in_memory": "maybe"}},
+            "data_config.in_memory: Input should be a valid boolean, unable to interpret input "
+            "or Input should be 'auto'",
+        ),
+        (
+            {"data_config": {"Colour": 1, "none": 2}},
+            "data_config.Colour: Extra inputs are not permitted; data_config.none: Extra inputs "
+            "are not permitted",
+        ),
+        (
+            {"training_config": {"optimizer": {"name": "SGD", "parameters": {"beta": 1}}}},
+            "training_config.optimizer.parameters: SGD does not take beta: expected some of "
+            "dampening, differentiable, foreach, fused, maximize, momentum, nesterov, "
+            "weight_decay.",
+        ),
+    ],
+)
+def test_errors_name_fields_and_not_the_members_of_unions(changes, told):
+    with pytest.raises(ValidationError) as caught:
+        Configuration.model_validate(changes)
+    assert explain(caught.value) == told
+
+
+def test_unknown_choices_are_answered_with_the_known_ones():
+    for changes, known in (
+        ({"algorithm_config": {"algorithm": "hdn"}}, ("n2v", "care", "n2n")),
+        ({"data_config": {"normalization": {"name": "z"}}}, ("mean_std", "quantile", "none")),
+        ({"training_config": {"lr_schedule": {"name": "z"}}}, ("cosine", "ReduceLROnPlateau")),
+    ):
+        with pytest.raises(ValidationError) as caught:
+            Configuration.model_validate(changes)
+        for name in known:
+            assert f"'{name}'" in explain(caught.value)
+
+
+# -- versions --------------------------------------------------------------------------------------
+
+
+def test_older_versions_are_brought_up_to_date(monkeypatch, tmp_path):
+    def to_2(values):
+        training = values.pop("training")
+        return values | {"training_config": training}
+
+    def to_3(values):
+        training = dict(values["training_config"])
+        training["learning_rate"] = training.pop("rate")
+        return values | {"training_config": training}
+
+    monkeypatch.setattr(configuration_module, "VERSION", 3)
+    monkeypatch.setattr(configuration_module, "MIGRATIONS", {1: to_2, 2: to_3})
+    old = {"version": 1, "experiment_name": "old", "training": {"rate": 0.5}}
+    path = tmp_path / "old.yml"
+    path.write_text(yaml.safe_dump(old))
+    config = load_configuration(path)
+    assert (config.version, config.experiment_name) == (3, "old")
+    assert config.training_config.learning_rate == 0.5
+    middle = {"version": 2, "training_config": {"rate": 0.25}}
+    assert Configuration.model_validate(middle).training_config.learning_rate == 0.25
+    assert load_configuration(save_configuration(config, path)) == config
+
+
+@pytest.mark.parametrize("version", [0, -3])
+def test_versions_that_never_were_are_refused(version):
+    with pytest.raises(ValidationError, match=f"version={version} is unknown"):
+        Configuration.model_validate({"version": version})
+
+
+def test_newer_versions_ask_for_an_update(tmp_path):
+    path = tmp_path / "new.yml"
+    path.write_text("version: 99\nnew_field: 1\n")
+    with pytest.raises(SettingsError, match=r"version=99 was written by a newer.*update careamist"):
+        load_configuration(path)

@@ -27,6 +27,8 @@ from careamist.config.presets import PRESETS, apply_preset
 from careamist.config.training import TrainingConfig
 from careamist.dataset.augmentation import XYFlip, XYRandomRotate90
 from careamist.dataset.normalization import MeanStd, MinMax, NoNormalization, Quantile
+from careamist.dataset.patch_choices import Fixed, PatchPlace, Random, Sequential, Stratified
+from careamist.dataset.patch_filter import MaskFilter, MaxFilter, MeanStdFilter, ShannonFilter
 from careamist.models.network import UNet
 
 __all__ = [
@@ -36,11 +38,20 @@ __all__ = [
     "PRESETS",
     "Configuration",
     "DataConfig",
+    "Fixed",
+    "MaskFilter",
+    "MaxFilter",
     "MeanStd",
+    "MeanStdFilter",
     "MinMax",
     "NoNormalization",
+    "PatchPlace",
     "PredictionConfig",
     "Quantile",
+    "Random",
+    "Sequential",
+    "ShannonFilter",
+    "Stratified",
     "TrainingConfig",
     "UNet",
     "XYFlip",

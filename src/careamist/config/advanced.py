@@ -190,6 +190,10 @@ def create_n2v_configuration(
     ``struct_n2v_axes``.
     """
     if "struct_n2v_axis" in options:
+        if "struct_n2v_axes" in options:
+            raise SettingsError(
+                "struct_n2v_axis and struct_n2v_axes mean the same.", "Give one of them."
+            )
         options["struct_n2v_axes"] = options.pop("struct_n2v_axis")
     return create_advanced_n2v_config(
         experiment_name, data_type, axes, patch_size, batch_size, num_epochs, **options

@@ -17,6 +17,8 @@ from pydantic import (
 from careamist.dataset.augmentation import Augmentation, XYFlip, XYRandomRotate90
 from careamist.dataset.image_stack import FORMATS, czi
 from careamist.dataset.normalization import AnyNormalization, MeanStd
+from careamist.dataset.patch_choices import AnyPatching, Stratified
+from careamist.dataset.patch_filter import AnyFilter
 from careamist.dataset.sources import check_channels
 from careamist.errors import SettingsError
 from careamist.utils.reshape_array import check_axes, spatial_axes
@@ -85,6 +87,18 @@ class DataConfig(BaseModel):
         title="Patch",
         description="Size of the training patches in (Z)YX, in pixels; a multiple of 2^depth.",
         json_schema_extra={"level": "advanced", "unit": " px"},
+    )
+    patching: AnyPatching = Field(
+        Stratified(),
+        title="Choose patches",
+        description="Where the training patches of an epoch lie.",
+        json_schema_extra={"level": "hidden"},
+    )
+    patch_filter: AnyFilter | None = Field(
+        None,
+        title="Skip background",
+        description="Which parts of the images are trained on; all when not given.",
+        json_schema_extra={"level": "hidden"},
     )
     normalization: AnyNormalization = Field(
         MeanStd(),
@@ -166,6 +180,11 @@ class DataConfig(BaseModel):
             raise ValueError(
                 f"patch_size={self.patch_size} does not fit axes '{self.axes}': "
                 f"expected {len(spatial)} numbers in the order {spatial}."
+            )
+        if self.patch_filter is not None and not isinstance(self.patching, Stratified):
+            raise ValueError(
+                f"patch_filter '{self.patch_filter.name}' needs patching 'stratified', "
+                f"got '{self.patching.name}'."
             )
         turned = any(isinstance(a, XYRandomRotate90) for a in self.augmentations)
         if turned and self.patch_size[-1] != self.patch_size[-2]:

@@ -174,11 +174,8 @@ class EarlyStopping(BaseModel):
 
     def is_over(self, val_losses: ValLosses) -> bool:
         """Return whether the training should end now."""
-        losses = [loss for _, loss in val_losses]
-        means = [
-            sum(losses[max(i + 1 - self.smoothing, 0) : i + 1]) / min(i + 1, self.smoothing)
-            for i in range(len(losses))
-        ]
+        losses, n = [loss for _, loss in val_losses], self.smoothing
+        means = [sum(losses[i : i + n]) / n for i in range(len(losses) - n + 1)]
         if len(means) <= self.patience:
             return False
         before, lately = means[: -self.patience], means[-self.patience :]

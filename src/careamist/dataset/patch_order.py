@@ -9,20 +9,20 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import product
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from careamist.dataset.blocks import BlockGrid, BlockLayout, Cuts
-from careamist.stream import hashed, integers, sample_keys
+from careamist.dataset.blocks import BlockGrid, BlockLayout, Box, Cuts
+from careamist.stream import hashed, integers, sample_keys, shuffled
 
 _ORDER = 3  # the stream of a run that the order is drawn from
-_WINDOW = 256  # so many samples are laid out together, which is cheaper than one by one
-_ROUNDS = 3
+WINDOW = 256  # so many samples are laid out together, which is cheaper than one by one
 _NO_Z = Cuts(1, 1, 1)
+_AXES = np.arange(4, dtype=np.int64)
 
 Ints = NDArray[np.int64]
 
@@ -36,6 +36,24 @@ class Window(NamedTuple):
     coords: list[list[int]]
 
 
+class Units(NamedTuple):
+    """Some patches: kind of block, block of that kind, cell of the block's grid."""
+
+    kind: Ints
+    block: Ints
+    cell: Ints
+
+
+class Region(NamedTuple):
+    """A block, and where its patches lie when its grid is at half of its offset."""
+
+    data_idx: int
+    box: Box
+    is_pooled: bool
+    first: int  # number of its first patch; they follow sample by sample, the last axis fastest
+    starts: tuple[Ints, ...]  # first pixels in the block along (Z)YX
+
+
 class PatchOrder:
     """Patches of all blocks, each block covered by a grid at a random offset, in random order.
 
@@ -47,6 +65,9 @@ class PatchOrder:
         Size of the patches in (Z)YX, in pixels.
     seed : int
         Seed of the run.
+    anywhere : bool
+        Instead of on a grid, patches lie anywhere in their block, as many as a grid has that
+        starts where the block does.
 
     Attributes
     ----------
@@ -54,11 +75,16 @@ class PatchOrder:
         Patches per epoch, the same in each.
     """
 
-    def __init__(self, layout: BlockLayout, patch_size: Sequence[int], seed: int) -> None:
+    def __init__(
+        self, layout: BlockLayout, patch_size: Sequence[int], seed: int, anywhere: bool = False
+    ) -> None:
         self._seed, self._n_groups, self._n_axes = seed, layout.n_groups, len(patch_size)
         self._patch = np.asarray((1, *(1,) * (3 - len(patch_size)), *patch_size))
-        self._kinds = _kinds(layout.grids, self._patch)
-        self.n_patches = int((self._kinds.units * self._kinds.unit).sum())
+        self._anywhere = anywhere
+        self._kinds = _kinds(layout.grids, self._patch, anywhere)
+        ends = np.cumsum(self._kinds.units * self._kinds.unit)
+        self._firsts = np.concatenate([[0], ends[:-1]])
+        self.n_patches = int(ends[-1])
         self._epoch = _Epoch(-1, *np.zeros((3, 0), np.int64))
         self._group = _Group(-1, -1, 0, 0, *np.zeros((2, 0), np.int64))
 
@@ -68,44 +94,98 @@ class PatchOrder:
         A window is a part of a group; which one follows from `k` alone.
         """
         epoch, place = divmod(k, self.n_patches)
+        places = self.part(epoch, place)
+        return self.laid_out(
+            epoch, self.units(epoch, places), epoch * self.n_patches + places.start
+        )
+
+    def part(self, epoch: int, place: int, length: int = WINDOW) -> range:
+        """Return the part of a group, of at most some length, that holds a place of an epoch."""
         group = self._group_of(epoch, place)
-        start = (place - group.start) // _WINDOW * _WINDOW
-        order, kinds = self._epoch_order(epoch).order, self._kinds
-        key = sample_keys(self._seed, np.asarray([epoch], np.int64), _ORDER)
-        # which patch is at each place of the group: kind of block, block, cell of its grid
-        places = np.arange(start, min(start + _WINDOW, group.size))
-        places = shuffled(places, group.size, hashed(key ^ np.int64(group.number)))
-        row = np.searchsorted(group.ends, places, side="right")
+        first = place - (place - group.start) % length
+        return range(first, min(first + length, group.start + group.size))
+
+    def units(self, epoch: int, places: range) -> Units:
+        """Return which patches are at some places of an epoch, all in one group."""
+        group, kinds = self._group_of(epoch, places.start), self._kinds
+        order, key = self._epoch_order(epoch).order, self._key(epoch)
+        at = np.arange(places.start, places.stop) - group.start
+        at = shuffled(at, group.size, hashed(key ^ np.int64(group.number)))
+        row = np.searchsorted(group.ends, at, side="right")
         kind = order[row]
-        places = places - np.where(row > 0, group.ends[row - 1], 0)
-        block, cell = np.divmod(places, kinds.unit[kind])
+        at = at - np.where(row > 0, group.ends[row - 1], 0)
+        block, cell = np.divmod(at, kinds.unit[kind])
         block = group.first[row] + block * self._n_groups
-        block_key = hashed(hashed(key) ^ kind)
         if self._n_groups > 1:
-            block = shuffled(block, kinds.units[kind], block_key)
-        # where they lie
-        block, cell = np.divmod(block * kinds.unit[kind] + cell, kinds.patches[kind])
-        along = _unravel(block, kinds.dims[kind])
-        period, part = np.divmod(along, kinds.inner[kind])
-        origin = period * kinds.period[kind] + (kinds.first[kind] + part) * kinds.step[kind]
+            block = shuffled(block, kinds.units[kind], hashed(hashed(key) ^ kind))
+        return Units(kind, *np.divmod(block * kinds.unit[kind] + cell, kinds.patches[kind]))
+
+    def numbers(self, units: Units) -> Ints:
+        """Return a number below `n_patches` for each patch, the same in each epoch."""
+        kind, block, cell = units
+        numbers: Ints = self._firsts[kind] + block * self._kinds.patches[kind] + cell
+        return numbers
+
+    def laid_out(self, epoch: int, units: Units, first: int) -> Window:
+        """Return where patches lie in an epoch; `first` is the sample number of the first."""
+        kinds, (kind, block, cell) = self._kinds, units
+        origin = self._origin(kind, block)
         cells = _unravel(cell, kinds.counts[kind])
         sample = origin[:, 0] + cells[:, 0]
-        offset_key = hashed(hashed(block_key ^ block) ^ sample)[:, None]
-        offsets = integers(offset_key, np.arange(4, dtype=np.int64)) % (kinds.slack[kind] + 1)
-        inside = np.clip(cells * self._patch - offsets, 0, kinds.length[kind] - self._patch)
+        key = hashed(hashed(hashed(hashed(self._key(epoch)) ^ kind) ^ block) ^ sample)
+        most = kinds.length[kind] - self._patch
+        if self._anywhere:
+            inside = integers(hashed(key ^ cell)[:, None], _AXES) % (most + 1)
+        else:
+            offsets = integers(key[:, None], _AXES) % (kinds.slack[kind] + 1)
+            inside = np.clip(cells * self._patch - offsets, 0, most)
         return Window(
-            epoch * self.n_patches + group.start + start,
+            first,
             kinds.stack[kind].tolist(),
             sample.tolist(),
             (origin + inside)[:, -self._n_axes :].tolist(),
         )
 
+    def regions(self) -> Iterator[Region]:
+        """Yield each block once."""
+        kinds, spatial = self._kinds, slice(-self._n_axes, None)
+        for kind, first in enumerate(self._firsts):
+            n_patches, length = int(kinds.patches[kind]), kinds.length[kind]
+            middle = kinds.slack[kind] // 2
+            starts = tuple(
+                np.clip(np.arange(count) * patch - half, 0, most)
+                for count, patch, half, most in zip(
+                    kinds.counts[kind], self._patch, middle, length - self._patch, strict=True
+                )
+            )
+            for block in range(int(kinds.dims[kind].prod())):
+                origin = self._origin(np.asarray([kind]), np.asarray([block]))[0].tolist()
+                yield Region(
+                    int(kinds.stack[kind]),
+                    Box(
+                        range(origin[0], origin[0] + int(length[0])),
+                        tuple(origin[spatial]),
+                        tuple(length[spatial].tolist()),
+                    ),
+                    bool(kinds.nbytes[kind]),
+                    int(first) + block * n_patches,
+                    starts[spatial],
+                )
+
+    def _key(self, epoch: int) -> Ints:
+        return sample_keys(self._seed, np.asarray([epoch], np.int64), _ORDER)
+
+    def _origin(self, kind: Ints, block: Ints) -> Ints:
+        """Return first sample and pixel of blocks."""
+        kinds = self._kinds
+        period, part = np.divmod(_unravel(block, kinds.dims[kind]), kinds.inner[kind])
+        return period * kinds.period[kind] + (kinds.first[kind] + part) * kinds.step[kind]
+
     def _epoch_order(self, epoch: int) -> _Epoch:
         """Return the order of the kinds of blocks: by size, equal ones at random."""
         if self._epoch.number != epoch:
             kinds = self._kinds
-            key = sample_keys(self._seed, np.asarray([epoch], np.int64), _ORDER)
-            chance = hashed(hashed(hashed(key)) ^ np.arange(len(kinds.stack)))
+            chance = hashed(hashed(hashed(self._key(epoch))) ^ np.arange(len(kinds.stack)))
             order = np.lexsort((chance, -kinds.nbytes))
             ends = np.cumsum(kinds.units[order])
             self._epoch = _Epoch(epoch, order, ends - kinds.units[order], ends)
@@ -125,11 +205,7 @@ class PatchOrder:
 
             return int((unit * (before(order.ends) - before(order.starts))).sum())
 
-        # each kind is spread over the groups to within one unit
-        off = int(unit.sum())
-        low = max((place - off) * n_groups // self.n_patches, 0)
-        high = min((place + off) * n_groups // self.n_patches + 2, n_groups)
-        number = bisect_right(range(n_groups), place, low, high, key=start_of) - 1
+        number = bisect_right(range(n_groups), place, key=start_of) - 1
         first = (number - order.starts) % n_groups
         n_units = np.maximum(-(-(order.ends - order.starts - first) // n_groups), 0)
         ends = np.cumsum(unit * n_units)
@@ -171,14 +247,15 @@ class _Group(NamedTuple):
     first: Ints  # its first unit among those of each kind
 
 
-def _kinds(grids: Sequence[BlockGrid], patch: Ints) -> _Kinds:
+def _kinds(grids: Sequence[BlockGrid], patch: Ints, anywhere: bool) -> _Kinds:
     rows, columns = [], []
     for stack, grid in enumerate(grids):
         cuts = (grid.cuts[0], *(_NO_Z,) * (4 - len(grid.cuts)), *grid.cuts[1:])
         for parts in product(*map(_kinds_of_parts, cuts)):
             dims, inner, first, length = np.asarray(parts).T
             counts = [int(length[0])]
-            counts += [_count(int(n), int(p)) for n, p in zip(length[1:], patch[1:], strict=True)]
+            sizes = zip(length[1:].tolist(), patch[1:].tolist(), strict=True)
+            counts += [-(-n // p) if anywhere else _count(n, p) for n, p in sizes]
             slack = np.minimum(np.asarray(counts) * patch - length, patch)
             nbytes = math.prod(length.tolist()) * grid.pixel_bytes
             patches, n_blocks = math.prod(counts), math.prod(dims.tolist())
@@ -213,38 +290,3 @@ def _unravel(places: Ints, dims: Ints) -> Ints:
     for axis in reversed(range(dims.shape[1])):
         places, indices[:, axis] = np.divmod(places, dims[:, axis])
     return indices
-
-
-def shuffled(places: Ints, n: Ints | int, keys: Ints) -> Ints:
-    """Return which of 0, ..., n - 1 stands at some places of a random order of them.
-
-    The order is never held in memory: a Feistel network permutes the pairs (high, low) of which
-    there are hardly more than n; whatever falls outside is permuted again.
-
-    Parameters
-    ----------
-    places : numpy.ndarray of int64
-        Between 0 and n - 1.
-    n : int or numpy.ndarray of int64
-        How many numbers are permuted, at each place.
-    keys : numpy.ndarray of int64
-        Key of the permutation, one or at each place.
-
-    Returns
-    -------
-    numpy.ndarray of int64
-        Of the shape of `places`.
-    """
-    n = np.broadcast_to(n, places.shape)
-    n_high = np.maximum(np.ceil(np.sqrt(n)), 1).astype(np.int64)
-    n_low = -(-n // n_high)
-    turns = hashed(np.arange(1, 2 * _ROUNDS + 1)[:, None] ^ keys)
-    outside = np.ones(places.shape, bool)
-    while outside.any():
-        high, low = np.divmod(places, n_low)
-        for turn in range(0, 2 * _ROUNDS, 2):
-            high = (high + hashed(turns[turn] ^ low)) % n_high
-            low = (low + hashed(turns[turn + 1] ^ high)) % n_low
-        places = np.where(outside, high * n_low + low, places)
-        outside &= places >= n
-    return places

@@ -12,11 +12,8 @@ import numpy as np
 from careamist.dataset.blocks import BlockLayout, whole_samples
 from careamist.dataset.patch_order import PatchOrder, Window
 from careamist.dataset.region import PatchSpecs
+from careamist.dataset.thinning import ThinnedOrder, Thinning
 from careamist.errors import ShapeError
-from careamist.stream import integers, sample_keys
-
-_VALIDATION = 1
-_VALIDATION_SHARE = 10  # at most every tenth patch is kept out of training
 
 
 class StratifiedPatching:
@@ -41,6 +38,8 @@ class StratifiedPatching:
         Patches (of validation) that no training patch may touch.
     layout : BlockLayout, optional
         The blocks of the stacks, from `lay_out`; each sample is a block when not given.
+    thinning : Thinning, optional
+        Which patches of an epoch are left out, most of the time, from a filter of patches.
 
     Attributes
     ----------
@@ -53,6 +52,8 @@ class StratifiedPatching:
         If an image is smaller than a patch.
     """
 
+    _anywhere = False
+
     def __init__(
         self,
         data_shapes: Sequence[Sequence[int]],
@@ -60,14 +61,16 @@ class StratifiedPatching:
         seed: int,
         excluded: Sequence[PatchSpecs] = (),
         layout: BlockLayout | None = None,
+        thinning: Thinning | None = None,
     ) -> None:
         check_patch_size(data_shapes, patch_size)
         self.patch_size = tuple(int(n) for n in patch_size)
         self.seed = seed
         self._layout = layout or BlockLayout.of([whole_samples(shape) for shape in data_shapes])
-        self._order = PatchOrder(self._layout, self.patch_size, seed)
+        order = PatchOrder(self._layout, self.patch_size, seed, self._anywhere)
+        self._order = order if thinning is None else ThinnedOrder(order, thinning)
         self.n_patches = self._order.n_patches
-        self._excluded = _Excluded(excluded, self.patch_size)
+        self._excluded = ExcludedPatches(excluded, self.patch_size)
         self._window = Window(0, [], [], [])
 
     def specs(self, k: int) -> PatchSpecs:
@@ -148,7 +151,27 @@ class StratifiedPatching:
         )
 
 
-class _Excluded:
+class RandomPatching(StratifiedPatching):
+    """Patches anywhere: an epoch has ``ceil(size / patch)`` of them along each axis of a sample.
+
+    Where stacks are stored in chunks, that many come from each block of whole chunks. Parameters
+    are those of `StratifiedPatching`, but for `thinning`, which needs a grid.
+    """
+
+    _anywhere = True
+
+    def __init__(
+        self,
+        data_shapes: Sequence[Sequence[int]],
+        patch_size: Sequence[int],
+        seed: int,
+        excluded: Sequence[PatchSpecs] = (),
+        layout: BlockLayout | None = None,
+    ) -> None:
+        super().__init__(data_shapes, patch_size, seed, excluded, layout)
+
+
+class ExcludedPatches:
     """Patches of one size that others may not touch, found by where they lie."""
 
     def __init__(self, specs: Sequence[PatchSpecs], patch_size: Sequence[int]) -> None:
@@ -197,52 +220,6 @@ def check_patch_size(data_shapes: Sequence[Sequence[int]], patch_size: Sequence[
                 f"An image of {spatial} pixels is smaller than the patch {tuple(patch_size)}.",
                 "Use smaller patches or larger images.",
             )
-
-
-def validation_patches(
-    data_shapes: Sequence[Sequence[int]], patch_size: Sequence[int], wanted: int, seed: int
-) -> list[PatchSpecs]:
-    """Choose patches for validation: on a grid, spread over the data, no two side by side.
-
-    The last cells of the grid are moved to the end of the image, so that no strip is left there
-    that is too narrow for training. At most every tenth patch is taken, so that a small image
-    keeps its pixels for training; fewer than `wanted`, or none, may come back.
-    """
-    cells = [
-        [n // patch for n, patch in zip(shape[2:], patch_size, strict=True)]
-        for shape in data_shapes
-    ]
-    counts = [shape[0] * math.prod(cell) for shape, cell in zip(data_shapes, cells, strict=True)]
-    ends = np.cumsum(counts)
-    wanted = min(wanted, int(ends[-1]) // _VALIDATION_SHARE)
-    chosen: list[tuple[int, ...]] = []  # stack, sample, cell
-    taken: set[tuple[int, ...]] = set()
-    around = list(product((-1, 0, 1), repeat=len(patch_size)))
-    key = sample_keys(seed, np.zeros(1, np.int64), _VALIDATION)
-    for draw in integers(key, np.arange(50 * wanted, dtype=np.int64)):
-        if len(chosen) == wanted:
-            break
-        place = int(draw % ends[-1])
-        data_idx = int(np.searchsorted(ends, place, side="right"))
-        place -= int(ends[data_idx - 1]) if data_idx else 0
-        sample_idx, place = divmod(place, math.prod(cells[data_idx]))
-        cell = tuple(int(i) for i in np.unravel_index(place, cells[data_idx]))
-        beside = (tuple(i + d for i, d in zip(cell, step, strict=True)) for step in around)
-        if taken.isdisjoint((data_idx, sample_idx, *other) for other in beside):
-            chosen.append((data_idx, sample_idx, *cell))
-            taken.add(chosen[-1])
-    return [
-        PatchSpecs(
-            data_idx=data_idx,
-            sample_idx=sample_idx,
-            coords=tuple(
-                n - patch if i == n // patch - 1 else i * patch
-                for i, patch, n in zip(cell, patch_size, data_shapes[data_idx][2:], strict=True)
-            ),
-            patch_size=tuple(patch_size),
-        )
-        for data_idx, sample_idx, *cell in chosen
-    ]
 
 
 class GridPatches(Sequence[PatchSpecs]):
@@ -298,6 +275,25 @@ class GridPatches(Sequence[PatchSpecs]):
             coords=tuple(min(int(i) * patch, n - patch) for i, patch, n in sizes),
             patch_size=self._patch_size,
         )
+
+    def touching(self, spec: PatchSpecs) -> Iterator[int]:
+        """Yield the places of the patches that overlap with one of their size."""
+        data_idx = spec["data_idx"]
+        cells, spatial = self._cells[data_idx], self._spatial[data_idx]
+        along = [
+            [
+                i
+                for i in sorted({at // patch - 1, at // patch, at // patch + 1, count - 1})
+                if 0 <= i < count and abs(min(i * patch, n - patch) - at) < patch
+            ]
+            for at, patch, count, n in zip(
+                spec["coords"], self._patch_size, cells, spatial, strict=True
+            )
+        ]
+        first = int(self._ends[data_idx - 1]) if data_idx else 0
+        first += spec["sample_idx"] * math.prod(cells)
+        for cell in product(*along):
+            yield first + int(np.ravel_multi_index(cell, cells))
 
 
 def grid_patches(data_shapes: Sequence[Sequence[int]], patch_size: Sequence[int]) -> GridPatches:

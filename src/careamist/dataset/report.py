@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from careamist.dataset.image_stack import FORMATS, ImageInfo, ImageStack
+from careamist.dataset.image_stack import FORMATS, ImageInfo, ImageStack, czi
 from careamist.dataset.pixel_pass import PixelPass
 from careamist.dataset.sources import (
     find_sources,
@@ -205,10 +205,9 @@ def _with_axes(info: ImageInfo, place: Any, data_type: str, axes: str) -> ImageI
     """Return what is known of an image in these axes; raise if they do not fit."""
     axes = check_axes(axes)
     try:
-        if getattr(FORMATS[data_type], "AXES", None):  # they decide how the file is read
-            (stack,) = FORMATS[data_type].load(place, axes)
-            known: ImageInfo = stack.info
-            return known
+        if data_type == "czi":  # they decide how the file is read
+            (stack,) = czi.load(place, axes)
+            return stack.info
         AxesTransform(axes, info.shape)
     except AxesError as error:
         raise AxesError(f"{info.source}: {error.message}", error.hint) from error
@@ -252,8 +251,9 @@ def _told(known: ImageReport, tally: Tally, share: float) -> ImageReport:
     for n, name in ((tally.n_nan, "NaN"), (tally.n_inf, "infinite")):
         if n:
             findings.append(
-                f"{n} pixels ({_percent(n / tally.count)}) are {name}: nothing can be learnt from "
-                "them. Replace them or crop them away before training."
+                f"{_count(n, 'pixel', 'pixels')} ({_percent(n / tally.count)}) "
+                f"{'is' if n == 1 else 'are'} {name}: nothing can be learnt there. "
+                "Replace such pixels or crop them away before training."
             )
     if low == high:
         findings.append(
@@ -318,6 +318,6 @@ def _count(n: int, one: str, several: str) -> str:
 def _bytes_in_words(n: float) -> str:
     for unit in ("bytes", "kB", "MB", "GB"):
         if n < 1000:
-            return f"{n:.3g} {unit}"
+            return f"{n:.3g} {'byte' if unit == 'bytes' and n == 1 else unit}"
         n /= 1000
     return f"{n:.3g} TB"

@@ -4,13 +4,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from careamist.lightning.data_modules import PredictDataModule, TrainDataModule
+    from careamist.lightning.data_modules import TrainDataModule
     from careamist.lightning.module import RestorationModule
+    from careamist.lightning.prediction_data import PredictDataModule
 
 __all__ = ["PredictDataModule", "RestorationModule", "TrainDataModule"]
 
 _LAZY = {  # all of them need torch
-    "PredictDataModule": "careamist.lightning.data_modules",
+    "PredictDataModule": "careamist.lightning.prediction_data",
     "RestorationModule": "careamist.lightning.module",
     "TrainDataModule": "careamist.lightning.data_modules",
 }

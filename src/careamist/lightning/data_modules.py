@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-import math
 import pickle
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pytorch_lightning as pl
+import torch
 from torch.utils.data import DataLoader, Sampler
 
+from careamist.dataset import validation
 from careamist.dataset.blocks import lay_out
 from careamist.dataset.image_stack import ImageStack
 from careamist.dataset.image_stack.custom import as_loading
 from careamist.dataset.image_stack.views import ChannelsView
 from careamist.dataset.pairing import open_pairs
+from careamist.dataset.patch_choices import Ground
 from careamist.dataset.patch_dataset import PatchDataset
-from careamist.dataset.patching import StratifiedPatching, grid_patches, validation_patches
+from careamist.dataset.patch_filter import MaskFilter, open_masks
+from careamist.dataset.patching import grid_patches
 from careamist.dataset.sources import (
     check_channels,
     check_dtypes,
@@ -31,9 +32,10 @@ from careamist.errors import SettingsError
 
 if TYPE_CHECKING:
     from careamist.config.data import DataConfig
-    from careamist.config.prediction import PredictionConfig
+    from careamist.dataset.blocks import BlockLayout
     from careamist.dataset.image_stack.custom import Loading
     from careamist.dataset.region import Batch, PatchSpecs
+    from careamist.dataset.thinning import Thinning
 
 _VALIDATION = 1
 Stacks = list[ImageStack]
@@ -83,6 +85,9 @@ class TrainDataModule(pl.LightningDataModule):
         False reads files patch by patch, True keeps them if they fit; as configured if not given.
     loading : ReadFuncLoading or ImageStackLoading, optional
         How custom data are read.
+    train_data_mask : array, path, URI, or list of these, optional
+        For a `MaskFilter`: images of the size and axes of the training images (files of their
+        names) that are not zero where these are worth training on. Also called `filtering_mask`.
     """
 
     def __init__(
@@ -99,11 +104,15 @@ class TrainDataModule(pl.LightningDataModule):
         use_in_memory: bool | None = None,
         *,
         loading: Loading | None = None,
+        train_data_mask: Any | None = None,
+        filtering_mask: Any | None = None,
     ) -> None:
         super().__init__()
         self.data_config = data_config
         self.train_data, self.val_data = train_data, val_data
         self.train_data_target, self.val_data_target = train_data_target, val_data_target
+        self.train_data_mask = filtering_mask if train_data_mask is None else train_data_mask
+        self.check: Callable[[], None] = lambda: None  # may raise to end the patch filter's pass
         self.val_percentage, self.val_minimum_split = val_percentage, val_minimum_split
         self.loading = as_loading(loading, read_source_func, extension_filter)
         auto: bool | str = data_config.in_memory if use_in_memory is None else "auto"
@@ -114,6 +123,11 @@ class TrainDataModule(pl.LightningDataModule):
         if val_percentage is not None and not 0 <= val_percentage < 1:
             raise SettingsError(
                 f"val_percentage={val_percentage} is not a share:", "expected 0 <= share < 1."
+            )
+        if isinstance(data_config.patch_filter, MaskFilter) == (self.train_data_mask is None):
+            raise SettingsError(
+                "A mask of the training images and a MaskFilter go together.",
+                "Give filtering_mask and patch_filter=MaskFilter(), or none of them.",
             )
         self.notices: list[str] = []
         has_target, val_has_target = train_data_target is not None, val_data_target is not None
@@ -148,7 +162,10 @@ class TrainDataModule(pl.LightningDataModule):
             excluded = self._split_patches(shapes)
             val_specs = excluded
         layout = lay_out(self.train_stacks, config.patch_size, self.train_targets)
-        patching = StratifiedPatching(shapes, config.patch_size, config.seed, excluded, layout)
+        thinning = self._thinning(layout)
+        patching = config.patching.patching(
+            Ground(shapes, config.patch_size, config.seed, excluded, layout, thinning)
+        )
         self.train_dataset = PatchDataset(
             self.train_stacks,
             patching.specs,
@@ -166,6 +183,16 @@ class TrainDataModule(pl.LightningDataModule):
             targets=val_targets,
             layout=val_layout,
         )
+
+    def _thinning(self, layout: BlockLayout) -> Thinning | None:
+        """Look for what the patch filter keeps, if there is one."""
+        config = self.data_config
+        if config.patch_filter is None:
+            return None
+        images = self.train_masks or self.train_stacks
+        thinning = config.patch_filter.thinning(images, layout, config.patch_size, self.check)
+        self.notices.append(f"The patch filter keeps {thinning.kept.mean():.0%} of the images.")
+        return thinning
 
     def resolved(self, check: Callable[[], None] = lambda: None) -> DataConfig:
         """Return the configuration with what the data say: channels, statistics.
@@ -196,6 +223,8 @@ class TrainDataModule(pl.LightningDataModule):
     def _open_all(self) -> tuple[Stacks, Stacks | None]:
         """Open the images of training, and return those of validation."""
         self.train_stacks, self.train_targets = self._open(self.train_data, self.train_data_target)
+        how = (self.data_config.data_type, self.data_config.axes, self.loading)
+        self.train_masks = open_masks(self.train_data, self.train_data_mask, *how)
         stacks: Stacks = []
         targets: Stacks | None = None
         if self.val_data is not None:
@@ -208,6 +237,7 @@ class TrainDataModule(pl.LightningDataModule):
         if self.train_targets is not None:
             self.train_targets = self._keep(self.train_targets)
         self.train_stacks = self._keep(self.train_stacks)
+        self.train_masks = self._keep(self.train_masks)
         self.num_workers = self._able_workers([*self.train_stacks, *(self.train_targets or ())])
         return self._keep(stacks), None if targets is None else self._keep(targets)
 
@@ -249,17 +279,12 @@ class TrainDataModule(pl.LightningDataModule):
 
     def _split_files(self) -> tuple[Stacks, Stacks | None]:
         """Keep a share of the files for validation."""
-        n_files = len(self.train_stacks)
-        n_val = max(round((self.val_percentage or 0) * n_files), self.val_minimum_split)
-        if n_val >= n_files:
-            raise SettingsError(
-                f"{n_val} of {n_files} images would be kept for validation.",
-                "Give more files, a smaller val_minimum_split, or val_data.",
-            )
-        order = np.random.default_rng(self.data_config.seed).permutation(n_files)
-        val, train = sorted(order[:n_val]), sorted(order[n_val:])
-        stacks, targets = self.train_stacks, self.train_targets
+        stacks, targets, masks = self.train_stacks, self.train_targets, self.train_masks
+        share, least, seed = self.val_percentage or 0, self.val_minimum_split, self.data_config.seed
+        val = validation.validation_files(len(stacks), share, least, seed)
+        train = [i for i in range(len(stacks)) if i not in set(val)]
         self.train_stacks = [stacks[i] for i in train]
+        self.train_masks = [masks[i] for i in train] if masks else []
         if targets is None:
             return [stacks[i] for i in val], None
         self.train_targets = [targets[i] for i in train]
@@ -268,37 +293,17 @@ class TrainDataModule(pl.LightningDataModule):
     def _split_patches(self, shapes: list[tuple[int, ...]]) -> list[PatchSpecs]:
         """Choose the patches that are kept for validation."""
         config = self.data_config
-        if self.val_percentage is None:
-            n_val = config.n_val_patches
-            kept = validation_patches(shapes, config.patch_size, n_val, config.seed)
-            if len(kept) < n_val:
-                self.notices.append(
-                    f"{len(kept)} instead of {n_val} patches are kept for validation: at most "
-                    "every tenth."
-                )
-            return kept
-        grid = grid_patches(shapes, config.patch_size)
-        n_val = max(round(self.val_percentage * len(grid)), self.val_minimum_split)
-        if n_val >= len(grid):
-            raise SettingsError(
-                f"{n_val} of {len(grid)} patches would be kept for validation.",
-                "Give more images, smaller patches, a smaller val_minimum_split, or val_data.",
+        if self.val_percentage is not None:
+            share, least = self.val_percentage, self.val_minimum_split
+            return validation.validation_share(shapes, config.patch_size, share, least, config.seed)
+        wanted = config.n_val_patches
+        kept = validation.validation_patches(shapes, config.patch_size, wanted, config.seed)
+        if len(kept) < wanted:
+            self.notices.append(
+                f"{len(kept)} instead of {wanted} patches are kept for validation: at most every "
+                "tenth."
             )
-        chosen: list[PatchSpecs] = []
-        last: list[PatchSpecs] = []  # of their sample: taken only if there are too few others
-        taken: Counter[tuple[int, int]] = Counter()
-        sizes = [
-            math.prod(-(-n // p) for n, p in zip(shape[2:], config.patch_size, strict=True))
-            for shape in shapes
-        ]
-        for place in np.random.default_rng(config.seed).permutation(len(grid)):
-            if len(chosen) == n_val:
-                break
-            spec = grid[int(place)]
-            sample = (spec["data_idx"], spec["sample_idx"])
-            taken[sample] += 1
-            (last if taken[sample] == sizes[sample[0]] else chosen).append(spec)
-        return (chosen + last)[:n_val]
+        return kept
 
     def plan(self, first_sample: int, n_steps: int, batch_size: int | None = None) -> None:
         """Let the training loader deliver `n_steps` batches from sample `first_sample` on."""
@@ -313,6 +318,7 @@ class TrainDataModule(pl.LightningDataModule):
             self.train_dataset,  # type: ignore[arg-type]  # a map-style dataset by protocol
             batch_sampler=batches,
             collate_fn=_same,  # __getitems__ has made the batch
+            generator=torch.Generator(),  # it draws a seed: not from that of the process
             num_workers=self.num_workers,
             # forked workers and zarr's event-loop thread can lock each other
             multiprocessing_context="spawn" if self.num_workers else None,
@@ -330,6 +336,7 @@ class TrainDataModule(pl.LightningDataModule):
             self.val_dataset,  # type: ignore[arg-type]
             batch_sampler=self._val_numbers(),
             collate_fn=_same,
+            generator=torch.Generator(),
         )
 
     def _val_numbers(self) -> list[list[int]]:
@@ -338,37 +345,6 @@ class TrainDataModule(pl.LightningDataModule):
             list(numbers[start : start + self.batch_size])
             for start in range(0, len(numbers), self.batch_size)
         ]
-
-
-class PredictDataModule(pl.LightningDataModule):
-    """Images to predict, and how: give it to `CAREamist.predict` instead of the images.
-
-    Parameters
-    ----------
-    pred_config : PredictionConfig
-        Axes, format, tiles.
-    pred_data : array, path, URI, or list of these
-        The images.
-    read_source_func : callable, optional
-        Reads a file of the user's own format; short for ``loading=ReadFuncLoading(...)``.
-    extension_filter : str
-        Which files of a folder are of that format: ``"*.npy"``.
-    loading : ReadFuncLoading or ImageStackLoading, optional
-        How custom data are read.
-    """
-
-    def __init__(
-        self,
-        pred_config: PredictionConfig,
-        pred_data: Any,
-        read_source_func: Callable[..., Any] | None = None,
-        extension_filter: str = "",
-        *,
-        loading: Loading | None = None,
-    ) -> None:
-        super().__init__()
-        self.pred_config, self.pred_data = pred_config, pred_data
-        self.loading = as_loading(loading, read_source_func, extension_filter)
 
 
 def _same(batch: Any) -> Any:

@@ -42,6 +42,17 @@ class RestorationModule(pl.LightningModule):
         Steps between two validations.
     history : dict
         ``train_loss`` and ``val_loss`` as lists of [step, value].
+
+    Examples
+    --------
+    With a trainer of one's own, data first, because the configuration is resolved with them::
+
+        data = TrainDataModule(config.data_config, train_data)
+        data.setup()
+        resolved = config.model_copy(update={"data_config": data.resolved()})
+        module = RestorationModule(resolved)
+        module.prepare(data.train_dataset)
+        pytorch_lightning.Trainer(max_epochs=10).fit(module, datamodule=data)
     """
 
     def __init__(self, config: Configuration) -> None:

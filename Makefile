@@ -24,12 +24,12 @@ export QT_API := $(QT)
 export PYTEST_QT_API := $(QT)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench bench-memory dist format clean screen virtual-screen
+.PHONY: help demo test check bench bench-memory bench-quality dist format clean screen virtual-screen
 .NOTPARALLEL:
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
-	@echo "  QT=pyside6|pyqt6 chooses the Qt binding, ARGS='...' is handed to pytest or the demo."
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
+	@echo "  QT=pyside6|pyqt6 chooses the Qt binding, ARGS='...' is handed to pytest, the demo or bench-quality."
 
 demo: screen $(INSTALLED) ## open napari with noisy cells and restore them
 	$(WITH_DISPLAY) $(BIN)/python -m careamist demo $(if $(NO_SCREEN),--close) $(ARGS)
@@ -49,6 +49,9 @@ bench: virtual-screen $(INSTALLED) ## how long a user waits: opening, cancelling
 
 bench-memory: $(INSTALLED) ## train on and predict images larger than the memory allowed (4 GiB)
 	$(BIN)/python benchmarks/memory.py
+
+bench-quality: $(INSTALLED) ## PSNR at equal CPU time; ARGS='--peer-python PYTHON' beside CAREamics, --short
+	$(BIN)/python benchmarks/quality.py $(ARGS)
 
 dist: virtual-screen $(INSTALLED) ## build sdist and wheel, try the wheel in a clean environment
 	rm -rf dist

@@ -1,70 +1,160 @@
-"""The shell: ``careamist train | predict | demo``, generated from the models of the order form."""
+"""The shell: ``careamist info | train | predict | demo``, each made from a model of its options."""
 
 from __future__ import annotations
 
 import re
 import sys
+import textwrap
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError, model_validator
-from pydantic_settings import (
-    BaseSettings,
-    CliApp,
-    CliPositionalArg,
-    CliSubCommand,
-    NoDecode,
-    SettingsConfigDict,
-    SettingsError,
-    get_subcommand,
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
 )
 
 from careamist import __version__
 from careamist.algorithms import ALGORITHMS
-from careamist.config import Configuration, DataConfig, TrainingConfig
-from careamist.dataset.sources import open_stacks
+from careamist.cli_options import WIDTH, Parser, UnusableError, add_options
+from careamist.config import Configuration, DataConfig, TrainingConfig, UNet
+from careamist.config.factories import fitting_patch
+from careamist.config.presets import PRESETS, apply_preset
+from careamist.dataset.image_stack import FORMATS
+from careamist.dataset.report import describe, find_files, list_choices, report
+from careamist.dataset.sources import guess_data_type, inspect, open_stacks
+from careamist.errors import SettingsError, SourceNotFoundError
 from careamist.failures import explain_failure
+from careamist.utils.reshape_array import check_axes
 
 if TYPE_CHECKING:
+    import argparse
+
     from careamist.careamist import CAREamist
+
+    FileType = str
+    Method = str
+    PresetName = str
+else:
+    FileType = Literal[tuple(name for name in FORMATS if name != "array")]
+    Method = Literal[tuple(ALGORITHMS)]
+    PresetName = Literal[tuple(PRESETS)]
 
 _DATA, _TRAINING = DataConfig(), TrainingConfig()  # every default stands there
 _FAILED, _UNUSABLE, _STOPPED = 1, 2, 130
-_NAMES = {"batch_size": "batch", "experiment_name": "name", "patch_size": "patch"}
-_SETTING = re.compile(rf"\b(axes|channels|device|seed|{'|'.join(_NAMES)})=")
-_OUTPUT = AliasChoices("o", "output")
-_COMMA = "\x1f"  # stands for a typed comma: the parser joins the words of a list with commas
-_Paths = CliPositionalArg[Annotated[list[Path], NoDecode]]
+_LABEL, _LISTED = 14, 50
+# what settings are called here
+_NAMES = {
+    "batch_size": "batch",
+    "experiment_name": "name",
+    "patch_size": "patch",
+    "num_steps": "steps",
+    "max_minutes": "minutes",
+    "data_type": "data-type",
+    "val_target": "val-target",
+    "train_data_target": "target",
+    "val_data_target": "val-target",
+    "val_data": "val",
+}
+# data_type='custom' is for scripts only
+_SETTING = re.compile(rf"\b(axes|channels|device|seed|overwrite|{'|'.join(_NAMES)})=(?!'custom')")
+_ARGUMENT = re.compile(r"\b(train_data_target|val_data_target|val_data)\b")
+
+Axes = Annotated[str, AfterValidator(check_axes)]
+Channels = Annotated[
+    list[int], BeforeValidator(lambda v: v.split(",") if isinstance(v, str) else v)
+]
+_AXES = "One letter of STCZYX for each dimension of an image"
+_TYPE = "Format, where it does not follow from the names."
+_FILES = "TIFF, CZI, NumPy, PNG or JPEG files, Zarr stores or URLs, or folders of files."
+_FIRST: dict[str, Any] = {"positional": True}
 
 
 class _Command(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", protected_namespaces=())
 
-    @model_validator(mode="before")
-    @classmethod
-    def _as_typed(cls, given: dict[str, Any]) -> dict[str, Any]:
-        for name, value in tuple(given.items()):
-            if isinstance(value, str):
-                words = [word.replace(_COMMA, ",") for word in value.split(",")]
-                typed = ",".join(words)
-                given |= {name: {"data": words, "channels": typed.split(",")}.get(name, typed)}
-        return given
+
+class Info(_Command):
+    """Say what images are, how they are read, and what to mind in their pixels."""
+
+    data: list[str] = Field(description=_FILES, json_schema_extra=_FIRST)
+    axes: Axes | None = Field(None, description=f"{_AXES}; as the files say if not given.")
+    data_type: FileType | None = Field(None, description=_TYPE)
+    pixels: bool = Field(True, description="Do not read the pixels.")
+
+    def run(self) -> int:
+        """Print a report on each image; what cannot be read is told and passed over."""
+        worst = 0
+        for path in self.data:
+            try:
+                files = find_files(path, self.data_type)
+            except Exception as error:
+                worst = _complain(_named(path, error), _FAILED)
+                continue
+            for source, data_type in files:
+                worst = max(worst, self._one(source, data_type))
+        return worst
+
+    def _one(self, source: Any, data_type: str) -> int:
+        shown, code = set(), 0
+        try:
+            try:
+                for found in report(source, data_type, axes=self.axes, pixels=self.pixels):
+                    shown.add(found.info.source)
+                    _print_rows(describe(found))
+                    code = _FAILED if found.failure else code
+            except SourceNotFoundError:
+                if not list_choices(source, data_type):
+                    raise
+                _print_rows([("Image", str(source)), ("Images", "none directly in it")])
+            others = [i for i in list_choices(source, data_type) if i.source not in shown]
+        except Exception as error:
+            return _complain(_named(source, error), _FAILED)
+        if others:
+            _print(f"Below {source} any of these can be given instead:")
+        for info in others[:_LISTED]:
+            level = f", level {info.level} of {info.n_levels}" if info.n_levels > 1 else ""
+            _print(f"  {info.source}  ({' × '.join(map(str, info.shape))}{level})")
+        if len(others) > _LISTED:
+            _print(f"  … and {len(others) - _LISTED} more")
+        if others:
+            _print("")
+        return code
 
 
 class Train(_Command):
-    """Train a model on noisy images."""
+    """Train a model on images."""
 
-    data: _Paths = Field(description="TIFF files, or folders of them.")
-    axes: str = Field(
-        _DATA.axes, description="One letter of STCZYX for each dimension of an image."
+    data: list[str] = Field(description=_FILES, json_schema_extra=_FIRST)
+    axes: Axes | None = Field(
+        None, description=f"{_AXES}; as the files say, else {_DATA.axes}, if not given."
     )
-    algorithm: Literal["n2v"] = Field("n2v", description="How to learn.")
-    output: Path = Field(validation_alias=_OUTPUT, description="Folder for the model.")
+    data_type: FileType | None = Field(None, description=_TYPE)
+    channels: Channels | None = Field(
+        None, description="Channels to use, as in 0,2; all if not given."
+    )
+    algorithm: Method = Field("n2v", description="How to learn; care and n2n need targets.")
+    target: list[str] | None = Field(
+        None, description="What the images should become; files are paired by name."
+    )
+    val: list[str] | None = Field(
+        None, description="Images for validation; patches of the others if not given."
+    )
+    val_target: list[str] | None = Field(None, description="Their targets.")
+    output: Path = Field(description="Folder for the model.", json_schema_extra={"short": "o"})
     name: str = Field("careamist", description="Letters, digits, blanks, '_' and '-'.")
+    preset: PresetName = Field(
+        "standard", description="Effort or recipe; other options have the last word."
+    )
     steps: int | None = Field(_TRAINING.num_steps, ge=1, description="Optimizer steps.")
     epochs: int | None = Field(None, ge=1, description="Passes over the data, instead of steps.")
+    minutes: float | None = Field(None, gt=0, description="Minutes, instead of steps.")
     patch: int = Field(
         _DATA.patch_size[-1], ge=8, description="Edge of the square patches, in pixels."
     )
@@ -78,52 +168,74 @@ class Train(_Command):
 
     @model_validator(mode="after")
     def _one_length(self) -> Train:
-        if self.epochs is not None and "steps" in self.model_fields_set:
-            raise ValueError("Give --steps or --epochs, not both.")
+        if len({"steps", "epochs", "minutes"} & self.model_fields_set) > 1:
+            raise ValueError("Give only one of --steps, --epochs and --minutes.")
         return self
 
     def run(self) -> int:
         """Train; an interrupt keeps the model."""
         from careamist.careamist import CAREamist
 
-        z = (self._planes(),) if "Z" in self.axes.upper() else ()
-        epochs = {"num_epochs": self.epochs} if self.epochs else {}
+        data_type = self.data_type or guess_data_type(self.data)
+        axes = self.axes or _axes_of(self.data, data_type)
+        careamist = CAREamist(self.configuration(data_type, axes), work_dir=self.output)
+        careamist.train(
+            train_data=_scalar(self.data),
+            train_data_target=_scalar(self.target),
+            val_data=_scalar(self.val),
+            val_data_target=_scalar(self.val_target),
+        )
+        steps, folder = careamist.steps_done, careamist.run_dir
+        return _report(careamist, f"Model after {steps} steps: {folder}" if steps else "No model.")
+
+    def configuration(self, data_type: str, axes: str) -> Configuration:
+        """Return the order form: of the preset, with what was typed instead."""
         config = Configuration(
             experiment_name=self.name,
             algorithm_config=ALGORITHMS[self.algorithm](),
             data_config=DataConfig(
-                data_type="tiff",
-                axes=self.axes,
-                patch_size=(*z, self.patch, self.patch),
+                data_type=data_type,
+                axes=axes,
+                channels=self.channels,
+                patch_size=self._patch_size(data_type, axes),
                 batch_size=self.batch,
                 seed=self.seed,
             ),
-            training_config=TrainingConfig(
-                num_steps=None if epochs else self.steps, device=self.device, **epochs
-            ),
+            training_config=TrainingConfig(num_steps=self.steps, device=self.device),
         )
-        careamist = CAREamist(config, work_dir=self.output)
-        careamist.train(train_data=self.data)
-        steps, folder = careamist.steps_done, careamist.run_dir
-        return _report(careamist, f"Model after {steps} steps: {folder}" if steps else "No model.")
+        values = apply_preset(config, self.preset).model_dump()
+        typed = self.model_fields_set
+        if "batch" in typed:
+            values["data_config"]["batch_size"] = self.batch
+        if {"steps", "epochs", "minutes"} & typed:
+            training = values["training_config"]
+            steps = self.steps if "steps" in typed else None
+            training |= {"num_steps": steps, "max_minutes": self.minutes}
+            training["num_epochs"] = self.epochs or training["num_epochs"]
+            if steps and (training["steps_per_epoch"] or 0) > steps:
+                training["steps_per_epoch"] = None
+        return Configuration.model_validate(values)
 
-    def _planes(self) -> int:
-        """Return the planes of a patch: 16, or as many as the thinnest volume lets."""
-        stacks = open_stacks(self.data, "tiff", self.axes)
-        grid = Configuration().algorithm_config.model.grid
-        return max(min(16, *(s.data_shape[-3] // grid * grid for s in stacks)), 2 * grid)
+    def _patch_size(self, data_type: str, axes: str) -> tuple[int, ...]:
+        """Return the patch: its edge as told, its planes from the thinnest volume."""
+        if "Z" not in axes and (data_type, axes) != ("czi", "SCTYX"):
+            return (self.patch, self.patch)
+        stacks = open_stacks(self.data, data_type, axes)
+        thinnest = min(stack.data_shape[-3] for stack in stacks)
+        network = UNet.model_validate(PRESETS[self.preset].model)
+        planes = fitting_patch((thinnest, self.patch, self.patch), network.grid_for(3))[0]
+        return (planes, self.patch, self.patch)
 
 
 class Predict(_Command):
     """Restore images with a trained model."""
 
-    model_config = ConfigDict(extra="forbid", protected_namespaces=())
-
-    model: CliPositionalArg[Path] = Field(description="A .ckpt file, or a folder with one.")
-    data: _Paths = Field(description="TIFF files, or folders of them.")
-    output: Path = Field(validation_alias=_OUTPUT, description="Folder for the results.")
-    axes: str | None = Field(None, description="Axes, where they differ from the training's.")
-    channels: Annotated[list[int] | None, NoDecode] = Field(
+    model: Path = Field(description="A .ckpt file, or a folder with one.", json_schema_extra=_FIRST)
+    data: list[str] = Field(description=_FILES, json_schema_extra=_FIRST)
+    output: Path = Field(description="Folder for the results.", json_schema_extra={"short": "o"})
+    axes: Axes | None = Field(None, description="Axes, where they differ from the training's.")
+    data_type: FileType | None = Field(None, description=_TYPE)
+    channels: Channels | None = Field(
         None, description="Channels to use, as in 0,2, where images have more than the model."
     )
     overwrite: Literal["error", "replace"] = Field("error", description="Where a file exists.")
@@ -134,9 +246,9 @@ class Predict(_Command):
 
         careamist = CAREamist(checkpoint_path=self.model)
         careamist.predict_to_disk(
-            self.data if len(self.data) > 1 else self.data[0],  # keeps the order of one folder
+            _scalar(self.data),
             prediction_dir=self.output.absolute(),
-            data_type="tiff",
+            data_type=self.data_type,
             axes=self.axes,
             channels=self.channels,
             overwrite=self.overwrite,
@@ -159,29 +271,7 @@ class Demo(_Command):
         return run_demo(self.output, seed=self.seed, steps=self.steps or None, close=self.close)
 
 
-class Commands(BaseSettings):
-    """Train and apply image-restoration networks on microscopy images."""
-
-    model_config = SettingsConfigDict(
-        cli_prog_name="careamist",
-        cli_implicit_flags="toggle",
-        cli_hide_none_type=True,
-        cli_avoid_json=True,
-        cli_enforce_required=True,
-        cli_exit_on_error=False,
-        cli_parse_none_str="not given",
-        cli_use_class_docs_for_groups=True,
-    )
-
-    version: bool = Field(False, description="Show the version and exit.")
-    train: CliSubCommand[Train]
-    predict: CliSubCommand[Predict]
-    demo: CliSubCommand[Demo]
-
-    @classmethod
-    def settings_customise_sources(cls, *args: Any, **kwargs: Any) -> tuple[Any, ...]:
-        """Leave out the environment: a variable called TRAIN is not meant for us."""
-        return (kwargs["init_settings"],)
+COMMANDS: dict[str, type[Any]] = {"info": Info, "train": Train, "predict": Predict, "demo": Demo}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -194,24 +284,56 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     arguments = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
     try:
-        words = [argument.replace(",", _COMMA) for argument in arguments]
-        chosen = CliApp.run(Commands, cli_args=words, cli_cmd_method_name="_parsed")
-        if chosen.version:
+        given = vars(_parser().parse_args(arguments))
+        if given.pop("version"):
             print(f"careamist {__version__}")
             return 0
+        command = COMMANDS[given.pop("command")](**given)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)
-            return int(get_subcommand(chosen).run())  # type: ignore[union-attr]
+            return int(command.run())
     except KeyboardInterrupt:
         return _STOPPED
-    except SettingsError as error:
-        command = [name for name in arguments[:1] if name in Commands.model_fields]
-        text = str(error).removeprefix("error parsing CLI: ")
-        return _complain(f"{text}. Try: {' '.join(['careamist', *command, '--help'])}", _UNUSABLE)
+    except UnusableError as error:
+        words = [name for name in arguments[:1] if name in COMMANDS]
+        return _complain(f"{error}. Try: {' '.join(['careamist', *words, '--help'])}", _UNUSABLE)
     except ValidationError as error:
         return _complain(" ".join(map(_wrong, error.errors())), _UNUSABLE)
     except Exception as error:
         return _complain(" ".join(explain_failure(error)), _FAILED)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = Parser(prog="careamist", description="Train and apply image-restoration networks.")
+    parser.add_argument("--version", action="store_true", help="Show the version and exit.")
+    commands = parser.add_subparsers(dest="command", title="commands", metavar="COMMAND")
+    for name, command in COMMANDS.items():
+        doc = str(command.__doc__)
+        add_options(commands.add_parser(name, help=doc, description=doc), command)
+    return parser
+
+
+def _scalar(paths: list[str] | None) -> list[str] | str | None:
+    """Return one path as itself, so that of a folder the places below it are kept."""
+    return paths[0] if paths and len(paths) == 1 else paths
+
+
+def _axes_of(data: list[str], data_type: str) -> str:
+    """Return the axes that images say they have; raise if they do not, or differ."""
+    said: dict[str, str] = {}
+    for info in inspect(data, data_type):
+        axes = info.axes or (_DATA.axes if len(info.shape) == len(_DATA.axes) else "")
+        if not axes:
+            raise SettingsError(
+                f"{info.source} does not say what its axes are "
+                f"({' × '.join(map(str, info.shape))}).",
+                "Say it, for example with --axes ZYX or --axes TYX.",
+            )
+        said.setdefault(axes, info.source)
+    if len(said) > 1:
+        each = ", ".join(f"{source}: {axes}" for axes, source in said.items())
+        raise SettingsError(f"The images have different axes ({each}).", "Choose some of one kind.")
+    return next(iter(said))
 
 
 def _wrong(item: Any) -> str:
@@ -225,10 +347,35 @@ def _wrong(item: Any) -> str:
     return text + "."
 
 
+def _named(path: Any, error: Exception) -> str:
+    """Return what went wrong with a file, with its name."""
+    text = " ".join(explain_failure(error))
+    return text if str(path) in text else f"{path}: {text}"
+
+
 def _complain(text: str, code: int) -> int:
     text = _SETTING.sub(lambda found: f"--{_NAMES.get(found[1], found[1])} ", text)
-    print("careamist:", text.replace(_COMMA, ",").replace("\n", " ").strip(), file=sys.stderr)
+    text = _ARGUMENT.sub(lambda found: f"--{_NAMES[found[1]]}", text)
+    print("careamist:", text.replace("\n", " ").strip(), file=sys.stderr)
     return code
+
+
+def _print_rows(rows: Sequence[tuple[str, str]]) -> None:
+    """Print a title and, below it, labels and texts in two columns."""
+    (_, title), *rest = rows
+    _print(title)
+    for label, text in rest:
+        first, more = f"  {label:{_LABEL - 2}}", " " * _LABEL
+        wrapped = textwrap.wrap(
+            text, WIDTH - _LABEL, break_long_words=False, break_on_hyphens=False
+        )
+        _print(first + f"\n{more}".join(wrapped))
+    _print("")
+
+
+def _print(text: str) -> None:
+    coding = sys.stdout.encoding or "utf-8"  # a name may be no text, a terminal may lack "×"
+    print(text.encode(coding, "replace").decode(coding))
 
 
 def _report(careamist: CAREamist, line: str) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import time
 import weakref
 from unittest.mock import Mock
 
@@ -21,9 +22,11 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from careamist.errors import UnreadableError
 from careamist.gui.axes_chips import AxesChips, axes_problem, describe_axes, open_axes
 from careamist.gui.data_picker import FILES, DataPicker, SourceInfo, propose_axes
 from careamist.gui.data_source import clean_path, layer_info
+from careamist.gui.path_info import inspect_path
 from careamist.gui.rows import Combo
 from careamist.gui.theme import style
 
@@ -203,6 +206,20 @@ def offered(picker):
     return [combo.itemText(at) for at in range(combo.count())]
 
 
+def choose(picker, path):
+    """Choose a path and wait until it is read."""
+    picker.setPath(path)
+    settle(picker)
+
+
+def settle(picker):
+    deadline = time.monotonic() + 20
+    while picker.isReading():
+        assert time.monotonic() < deadline
+        QApplication.processEvents()
+        time.sleep(0.002)
+
+
 def inspect(path):
     return SourceInfo((4, 32, 32), "uint8", "CYX", "0.1 µm")
 
@@ -366,7 +383,7 @@ def test_layer_info_reads_no_pixels():
 
 def test_a_path_is_inspected(make_picker, tmp_path, qtbot):
     picker = make_picker(inspect=inspect)
-    with qtbot.waitSignal(picker.valueChanged):
+    with qtbot.waitSignals([picker.valueChanged] * 2):  # it is another one; it is read
         picker.setPath(tmp_path)
     choice = picker.value()
     assert (choice.layer, choice.path, choice.axes) == (None, str(tmp_path), "CYX")
@@ -379,7 +396,7 @@ def test_a_path_is_inspected(make_picker, tmp_path, qtbot):
 def test_back_from_a_path_to_a_layer(make_picker, viewer, tmp_path):
     layer = add(viewer)
     picker = make_picker(inspect=inspect)
-    picker.setPath(tmp_path)
+    choose(picker, tmp_path)
     add(viewer, "another")
     assert picker.value().path == str(tmp_path)
     picker.setLayer(layer)
@@ -398,17 +415,17 @@ def test_an_empty_path_is_nothing(make_picker, empty):
 
 
 def test_a_path_that_does_not_exist(make_picker, tmp_path):
-    picker = make_picker(inspect=inspect)
-    picker.setPath(tmp_path / "none.tif")
+    picker = make_picker(inspect=inspect_path)
+    choose(picker, tmp_path / "none.tif")
     assert picker.value() is None
-    assert "none.tif” does not exist. Check the spelling" in picker.problem()
+    assert "none.tif. Check the path." in picker.problem()
     assert picker._row.message() == picker.problem()
 
 
 def test_what_a_reader_says_is_shown(make_picker, tmp_path):
-    picker = make_picker(inspect=Mock(side_effect=ValueError("Not an image.\nDetails")))
-    picker.setPath(tmp_path)
-    assert picker.problem() == "Not an image."
+    picker = make_picker(inspect=Mock(side_effect=UnreadableError("No image.", "Try another.")))
+    choose(picker, tmp_path)
+    assert picker.problem() == "No image. Try another."
     assert picker.value() is None
 
 
@@ -421,7 +438,7 @@ def test_without_inspection_the_engine_decides(make_picker, tmp_path):
 
 def test_an_address_is_left_to_its_reader(make_picker):
     picker = make_picker(inspect=inspect)
-    picker.setPath("https://example.org/a.zarr")
+    choose(picker, "https://example.org/a.zarr")
     assert picker.problem() == ""
     assert picker.value().name == "a.zarr"
 
@@ -437,6 +454,7 @@ def test_typing_a_path(make_picker, viewer, tmp_path, qtbot):
     qtbot.keyClicks(edit, f'"{tmp_path}"')
     assert picker.value() is None  # not while typing
     qtbot.keyClick(edit, Qt.Key.Key_Return)
+    settle(picker)
     assert picker.value().path == str(tmp_path)
 
 
@@ -453,6 +471,7 @@ def test_dialogs(make_picker, viewer, tmp_path, monkeypatch):
     words = [action.text() for action in menu.actions()]
     assert words == ["Choose file…", "Choose folder…", "Type a path…"]
     menu.actions()[1].trigger()
+    settle(picker)
     assert picker.value().path == str(tmp_path)
 
 
@@ -477,6 +496,7 @@ def test_dropping(make_picker, tmp_path):
     assert picker.value() is None
     assert picker._row.message().startswith("2 files were dropped.")
     drop(picker, file.as_uri())
+    settle(picker)
     assert picker.value().path == str(file)
     assert picker._row.message() == ""
 
@@ -509,7 +529,7 @@ def test_nothing_is_clipped(make_picker, viewer, qtbot, width):
     add(viewer, "a name that is much too long for a dock " * 3, (2, 3, 4, 5, 64, 64))
     picker = make_picker(inspect=inspect)
     empty = make_picker(label="&Target", preselect=False)
-    empty.setPath("/nowhere/" + 20 * "long")
+    choose(empty, "/nowhere/" + 20 * "long")
     page = QWidget()
     lines = QVBoxLayout(page)
     lines.addWidget(picker)

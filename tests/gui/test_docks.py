@@ -9,9 +9,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import dask.array as da
 import numpy as np
 import pytest
 import tifffile
+import zarr
 
 from careamist.events import RegionPredicted, RunFailed, RunStarted, StepDone
 from careamist.gui.jobs import jobs_of
@@ -44,6 +46,11 @@ class Docks:
             viewer.window.add_dock_widget(dock, name=name)
         self.jobs = jobs_of(viewer)
         quick(self.train)
+
+    def choose(self, dock: Any, path: Path) -> None:
+        """Choose a path in a dock and wait until it is read."""
+        dock.picker.setPath(str(path))
+        self.qtbot.waitUntil(lambda: not dock.picker.isReading(), timeout=SECONDS)
 
     def click(self, button: Any) -> None:
         assert button.isEnabled()
@@ -242,7 +249,7 @@ def test_cancelling_a_prediction_keeps_the_part_done(
 
 PHASES = {
     "data": "careamist.lightning.data_modules.open_stacks",
-    "statistics": "careamist.dataset.normalization.blocks",
+    "statistics": "careamist.dataset.normalization.Survey",
     "first step": "careamist.algorithms.n2v.N2V.loss",
     "validation": "careamist.lightning.module.RestorationModule.evaluate",
     "checkpoint": "careamist.lightning.checkpoints.save",
@@ -269,7 +276,7 @@ def test_a_failure_in_training_returns_the_dock_to_ready(
 @pytest.mark.parametrize(
     ("phase", "target"),
     {
-        "open": "careamist.careamist.open_stacks",
+        "open": "careamist.config.prediction.open_stacks",
         "tile": "careamist.prediction.predictor.read_window",
         "sink": "careamist.prediction.sinks.ArraySink.write",
     }.items(),
@@ -303,8 +310,8 @@ def test_running_out_of_memory_says_what_to_do(
     monkeypatch.setattr("careamist.algorithms.n2v.N2V.loss", fail)
     docks.click(docks.train.train_button)
     docks.wait("train", "failed")
-    assert docks.train.message.title() == "The device ran out of memory."
-    assert "smaller batch" in docks.train.message.text()
+    assert "fits into memory" in docks.train.message.title()
+    assert "smaller patch" in docks.train.message.text()
 
 
 def assert_failed_once(docks: Docks, kind: str, words: str) -> None:
@@ -377,11 +384,11 @@ def test_a_file_trains_and_streams_into_a_layer_with_its_pixel_size(
     tifffile.imwrite(
         path, noisy, imagej=True, resolution=(4, 4), metadata={"axes": "YX", "unit": "um"}
     )
-    docks.train.picker.setPath(str(path))
+    docks.choose(docks.train, path)
     assert docks.train.problem() == ""
     docks.quick(docks.train)
     docks.trained()
-    docks.predict.picker.setPath(str(path))
+    docks.choose(docks.predict, path)
     docks.click(docks.predict.predict_button)
     docks.wait("predict", "finished", "failed")
     result = docks.viewer.layers[-1]
@@ -392,9 +399,129 @@ def test_a_file_trains_and_streams_into_a_layer_with_its_pixel_size(
     assert noisy.min() <= low < high <= noisy.max()
 
 
+@pytest.mark.parametrize("name", ["cells.zarr", "cells.czi", "cells.npy"])
+def test_other_formats_train_and_predict(
+    docks: Docks, tmp_path: Path, noisy: Any, name: str
+) -> None:
+    path = tmp_path / name
+    if name == "cells.npy":
+        np.save(path, noisy)
+    elif name == "cells.zarr":
+        zarr.create_array(path, data=noisy, chunks=(32, 32))
+    else:
+        with pytest.importorskip("pylibCZIrw.czi").create_czi(str(path)) as file:
+            file.write(noisy, (0, 0), {"T": 0})
+            file.write_metadata(scale_x=0.5e-6, scale_y=0.5e-6)
+    docks.choose(docks.train, path)
+    docks.quick(docks.train)
+    docks.trained()
+    config = docks.jobs.model.config.data_config
+    expected = {".zarr": "zarr", ".czi": "czi", ".npy": "image"}[path.suffix]
+    assert config.data_type == expected
+    docks.choose(docks.predict, path)
+    docks.click(docks.predict.predict_button)
+    docks.wait("predict", "finished", "failed")
+    result = docks.viewer.layers[-1]
+    scene = "@0" if name == "cells.czi" else ""
+    assert result.name == f"{name}{scene} (N2V)"
+    (restored,), _ = docks.jobs.model.predict(str(path))
+    np.testing.assert_allclose(np.squeeze(result.data), np.squeeze(restored), atol=1e-3)
+    if name == "cells.czi":
+        np.testing.assert_allclose(result.scale[-2:], (0.5, 0.5))
+        assert str(result.units[-1]) == "micrometer"
+
+
+def test_time_as_depth_of_a_czi(docks: Docks, tmp_path: Path) -> None:
+    path = tmp_path / "movie.czi"
+    rng = np.random.default_rng(0)
+    with pytest.importorskip("pylibCZIrw.czi").create_czi(str(path)) as file:
+        for t in range(9):
+            file.write(rng.poisson(50, (32, 32)).astype(np.uint16), (0, 0), {"T": t})
+    docks.choose(docks.train, path)
+    assert docks.train.data_form.value().patch_size == (32, 32)
+    docks.train.picker._depth.choose("SCTYX")
+    assert docks.train.problem() == ""
+    assert docks.train.data_form.value().patch_size == (8, 32, 32)
+    docks.quick(docks.train, steps=2)
+    docks.trained()
+    assert docks.jobs.model.config.data_config.dims == 3
+    docks.choose(docks.predict, path)
+    assert "3D" in docks.predict.problem()
+    docks.predict.picker._depth.choose("SCTYX")
+    docks.click(docks.predict.predict_button)
+    docks.wait("predict", "finished", "failed")
+    assert docks.viewer.layers[-1].data.shape == (1, 1, 9, 32, 32)
+
+
+def test_a_level_of_a_pyramid_gets_a_result_in_its_place(docks: Docks, noisy: Any) -> None:
+    levels = [np.kron(noisy, np.ones((2, 2), np.uint16)), noisy]
+    pyramid = docks.viewer.add_image(
+        levels, multiscale=True, name="pyramid", scale=(0.1, 0.1), translate=(3, 4)
+    )
+    docks.trained()
+    docks.predict.picker.setLayer(pyramid)
+    docks.predict.picker._part.choose(1)
+    docks.click(docks.predict.predict_button)
+    docks.wait("predict", "finished", "failed")
+    result = docks.viewer.layers[-1]
+    assert result.data.shape == noisy.shape
+    np.testing.assert_allclose(result.scale, (0.2, 0.2))
+    np.testing.assert_allclose(result.translate, (3.05, 4.05))
+    (expected,), _ = docks.jobs.model.predict(noisy)
+    np.testing.assert_allclose(result.data, expected, atol=1e-3)
+
+
+@pytest.mark.parametrize("kind", ["dask", "zarr", "rgb"])
+def test_kinds_of_layers_train(docks: Docks, tmp_path: Path, noisy: Any, kind: str) -> None:
+    if kind == "dask":
+        layer = docks.viewer.add_image(da.from_array(noisy, chunks=(32, 32)), name=kind)
+    elif kind == "zarr":
+        array = zarr.create_array(tmp_path / "a.zarr", data=noisy, chunks=(32, 32))
+        layer = docks.viewer.add_image(array, name=kind)
+    else:
+        colours = np.stack([noisy.astype(np.uint8)] * 3, axis=-1)
+        layer = docks.viewer.add_image(colours, rgb=True, name=kind)
+    docks.train.picker.setLayer(layer)
+    docks.quick(docks.train, steps=2)
+    docks.trained()
+    assert docks.jobs.model.config.data_config.axes == ("YXC" if kind == "rgb" else "YX")
+
+
+def test_notices_of_a_run_are_shown(docks: Docks, monkeypatch: pytest.MonkeyPatch) -> None:
+    from careamist.events import Noticed
+    from careamist.prediction import predictor
+
+    docks.trained()
+    told = [e.message for e in docks.jobs.record("train").events if isinstance(e, Noticed)]
+    assert docks.train.notices.text().splitlines() == told[-5:]
+    original = predictor.predict_stacks
+
+    def noticing(*given: Any, **options: Any) -> Any:
+        run_id, emit = given[5:7]
+        emit(Noticed(run_id, "The batch was halved."))
+        return original(*given, **options)
+
+    monkeypatch.setattr("careamist.careamist.predict_stacks", noticing)
+    docks.click(docks.predict.predict_button)
+    docks.wait("predict", "finished", "failed")
+    assert docks.predict.notices.text() == "The batch was halved."
+    monkeypatch.undo()
+    docks.click(docks.predict.predict_button)
+    docks.wait("predict", "finished", "failed")
+    assert docks.predict.notices.kind() == ""
+
+
+def test_what_is_in_the_image_unfolds_in_both_docks(docks: Docks) -> None:
+    for dock in (docks.train, docks.predict):
+        assert not dock.about.isOpen()
+        dock.about.setOpen(True)
+        docks.qtbot.waitUntil(lambda dock=dock: not dock.about.isLooking(), timeout=SECONDS)
+        assert dict(dock.about.rows())["Shape"] == "64 × 64 (YX)"
+
+
 def test_a_broken_file_is_explained(docks: Docks, tmp_path: Path) -> None:
     (tmp_path / "broken.tif").write_bytes(b"not a tiff")
-    docks.train.picker.setPath(str(tmp_path / "broken.tif"))
+    docks.choose(docks.train, tmp_path / "broken.tif")
     assert "cannot be read" in docks.train.problem()
     assert not docks.train.train_button.isEnabled()
     docks.train.picker.setPath("")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import Signal
+from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QSizePolicy, QVBoxLayout, QWidget
 
 from careamist.gui.message import MessageBox
@@ -106,9 +106,13 @@ class AxesChips(QWidget):
         self.question = MessageBox()  # stands below the row, across the whole dock
 
     def setImage(
-        self, shape: Sequence[int], axis_labels: Sequence[str] = (), rgb: bool = False
+        self,
+        shape: Sequence[int],
+        axis_labels: Sequence[str] = (),
+        rgb: bool = False,
+        fixed: str = "",
     ) -> None:
-        """Propose axes for an image."""
+        """Propose axes for an image; `fixed` says why they cannot be changed, if so."""
         self._shape = tuple(shape)
         letters = _propose(shape, axis_labels, rgb)
         self._open = list(open_axes(shape, axis_labels, rgb))
@@ -116,6 +120,7 @@ class AxesChips(QWidget):
         for chip, letter in zip(self._chips, letters, strict=True):
             chip.setLetter("" if chip.place in self._open else letter)
             chip.activated.connect(lambda *_, chip=chip: self._answered(chip.place))
+            chip.fix(fixed)
         self._wrap.setWidgets(list(self._chips))
         self._proposal = letters
         self._show()
@@ -203,7 +208,7 @@ class _Chip(Combo):
 
     def __init__(self, place: int, size: int, parent: QWidget) -> None:
         super().__init__(parent)
-        self.place, self.size_ = place, size
+        self.place, self.size_, self._fixed = place, size, ""
         self.setProperty("chip", True)
         self.addItems([f"{letter}  {WORDS.get(letter, '')}".strip() for letter in LETTERS])
         self.setCurrentIndex(-1)
@@ -216,13 +221,22 @@ class _Chip(Combo):
     def setLetter(self, letter: str) -> None:
         self.setCurrentIndex(LETTERS.index(letter) if letter else -1)
 
+    def fix(self, why: str) -> None:
+        """Show the letter, to be read but not changed."""
+        self._fixed = why
+        self.setFocusPolicy(Qt.FocusPolicy.NoFocus if why else Qt.FocusPolicy.StrongFocus)
+
+    def showPopup(self) -> None:
+        if not self._fixed:
+            super().showPopup()
+
     def shownText(self) -> str:
         return f"{self.letter() or '?'} · {self.size_}"
 
     def describe(self) -> None:
         meaning = WORDS.get(self.letter(), self.letter()) or "not known yet"
         self.setAccessibleName(f"Axis {self.place}")
-        self.setToolTip(f"Axis {self.place}, length {self.size_}: {meaning}.")
+        self.setToolTip(f"Axis {self.place}, length {self.size_}: {meaning}. {self._fixed}".strip())
         self.update()
 
 

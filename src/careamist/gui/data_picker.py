@@ -6,41 +6,42 @@ from typing import TYPE_CHECKING, Any
 
 from napari.layers import Image
 from qtpy.compat import isalive
-from qtpy.QtCore import Qt, Signal
+from qtpy.QtCore import Signal
 from qtpy.QtWidgets import (
     QFileDialog,
-    QGridLayout,
-    QLineEdit,
-    QMenu,
-    QPushButton,
     QSizePolicy,
     QVBoxLayout,
     QWidget,
 )
 
 from careamist.gui.axes_chips import AxesChips, describe_axes, propose_axes
+from careamist.gui.choice_row import ChoiceRow
 from careamist.gui.data_source import (
     DataChoice,
     SourceInfo,
     clean_path,
     describe,
     layer_info,
+    levels_of,
     path_problem,
 )
-from careamist.gui.icons import icon
+from careamist.gui.latest import Answer, Latest
 from careamist.gui.message import MessageBox
-from careamist.gui.rows import Combo, FieldRow, plain, set_state
-from careamist.gui.theme import Palette, follow, row_height
+from careamist.gui.notes import WarnLine
+from careamist.gui.rows import FieldRow, plain
+from careamist.gui.source_field import SourceField
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from qtpy.QtGui import QDragEnterEvent, QDropEvent
 
 __all__ = ["DataChoice", "DataPicker", "SourceInfo", "propose_axes"]
 
 FILES = "File or folder…"
-BUTTON_TIP = "Use files or a folder instead of a layer. You can also drop them here."
+READING = "Reading…"
+FIXED = "The format fixes the order of its axes."
+COARSE = "A smaller copy: noise is averaged away in it. Level 0 is what was recorded."
 _LIST_EVENTS = ("inserted", "removed", "reordered", "renamed")
 _LAYER_EVENTS = ("data", "axis_labels", "scale", "units")
 
@@ -54,7 +55,8 @@ class DataPicker(QWidget):
         Its Image layers are offered.
     parent : QWidget, optional
     inspect : callable, optional
-        Tells shape, type and axes of a path. What it raises is shown in its own words.
+        Tells shape, type and axes of a path, in the background. What it raises is shown in its
+        own words.
     label : str
         The word before the field, with its mnemonic.
     preselect : bool
@@ -88,35 +90,48 @@ class DataPicker(QWidget):
         self._layer: Any = None
         self._path: str | None = None  # "" while a path is being asked for
         self._path_problem = ""
+        self._level = 0  # of a multiscale layer
+        self._parts: list[tuple[str, Any]] = []  # what is offered of the path, or of the layer
         self._info: SourceInfo | None = None
         self._known: Any = None  # what the axes were proposed for
         self._answers: dict[Any, str] = {}
+        self._reader = Latest(self)
+        self._reader.answered.connect(self._on_read)
         self._build(label)
         for name in _LIST_EVENTS:
             getattr(viewer.layers.events, name).connect(self._on_layers)
         self._on_layers()
-        follow(self, self._recolor)
 
     def value(self) -> DataChoice | None:
         """Return what is chosen, or None; `problem` tells whether it can be used."""
-        if self._layer is None and (not self._path or self._path_problem):
+        if self._layer is None and (not self._path or self._path_problem or self.isReading()):
             return None
-        shape = self._info.shape if self._info else ()
-        return DataChoice(self._layer, self._path, self._chips.axes(), shape)
+        info = self._info or SourceInfo((), "", None, "", data_type="")
+        return DataChoice(
+            self._layer,
+            self._path,
+            self._chips.axes(),
+            info.shape,
+            info.data_type,
+            self._level,
+            info.images,
+        )
 
     def problem(self) -> str:
         """Return one sentence on what is missing or wrong and what to do, or nothing."""
         if self._path is not None:
-            wrong = path_problem(self._path) if not self._path else self._path_problem
+            wrong = path_problem(self._path) or self._path_problem
+            if self.isReading():
+                wrong = f"“{DataChoice(None, self._path, '', ()).name}” is being read."
         elif self._layer is not None:
             wrong = ""
         elif not self._offered:
             wrong = "No image is open. Open one or choose a file."
         else:
             wrong = f"No {self._word} is chosen. Choose a layer or a file."
-        if wrong or not self._ask_axes or self._info is None:
+        if wrong or self._info is None:
             return wrong
-        return self._chips.problem()
+        return self._info.problem or (self._chips.problem() if self._ask_axes else "")
 
     def setLayer(self, layer: Any) -> None:
         """Choose an Image layer of the viewer; None chooses nothing."""
@@ -133,6 +148,10 @@ class DataPicker(QWidget):
     def setAxes(self, axes: str) -> None:
         """Say what the axes mean, one letter of STCZYX each."""
         self._chips.setAxes(axes)
+
+    def isReading(self) -> bool:
+        """Tell whether a path is being read in the background."""
+        return self._reader.is_busy
 
     def isAxesOpen(self) -> bool:
         """Tell whether the meaning of an axis is still asked for."""
@@ -165,57 +184,30 @@ class DataPicker(QWidget):
     # -- building
 
     def _build(self, label: str) -> None:
-        self._combo = Combo(self)
-        self._combo.setPlaceholderText("No image open" if self._preselect else self._nothing())
-        self._combo.activated.connect(self._on_activated)
-        self._combo.setAccessibleName(plain(label))
-        self._combo.setToolTip(f"The {self._word}: a layer, a file or a folder.")
-        self._edit = QLineEdit(self)
-        self._edit.setPlaceholderText("Type, paste or drop a path")
-        self._edit.setAccessibleName(f"Path of the {self._word}")
-        self._edit.setToolTip("A file, a folder or an address. Enter reads it.")
-        self._edit.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
-        self._edit.setAcceptDrops(False)  # the whole picker takes them
-        self._edit.editingFinished.connect(self._on_typed)
-        self._row = FieldRow(label, self._field(), self)
+        ways = {
+            "Choose file…": self.chooseFile,
+            "Choose folder…": self.chooseFolder,
+            "Type a path…": self._ask_path,
+        }
+        self._field = SourceField(self._word, ways, self)
+        self._field.activated.connect(self._on_activated)
+        self._field.typed.connect(self._on_typed)
+        self._row = FieldRow(label, self._field, self)
         self._box = MessageBox(self)
+        self._warning = WarnLine(self)
+        self._part = ChoiceRow("Part", f"Which part of the {self._word} is used.", self)
+        self._part.chosen.connect(self._on_part)
+        self._depth = ChoiceRow("Depth", "What is learnt along, besides Y and X.", self)
+        self._depth.chosen.connect(self._on_depth)
         self._chips = AxesChips(self)
         self._chips.axesChanged.connect(self._on_axes)
         self._axes_row = FieldRow("A&xes", self._chips, self)
         lines = QVBoxLayout(self)
         lines.setContentsMargins(0, 0, 0, 0)
         lines.setSpacing(8)
-        for part in (self._row, self._box, self._axes_row, self._chips.question):
+        rows = (self._row, self._warning, self._part, self._box, self._depth, self._axes_row)
+        for part in (*rows, self._chips.question):
             lines.addWidget(part)
-
-    def _field(self) -> QWidget:
-        menu = QMenu(self)
-        menu.addAction("Choose file…", self.chooseFile)
-        menu.addAction("Choose folder…", self.chooseFolder)
-        menu.addAction("Type a path…", self._ask_path)
-        self._button = QPushButton(self)
-        self._button.setProperty("role", "icon")
-        self._button.setMenu(menu)
-        self._button.setFixedSize(row_height(self), row_height(self))
-        self._button.setToolTip(BUTTON_TIP)
-        self._button.setAccessibleName(f"Choose the {self._word} from files")
-        field = QWidget(self)
-        field.setProperty("clear", True)
-        field.setFocusProxy(self._combo)
-        grid = QGridLayout(field)
-        grid.setContentsMargins(0, 0, 0, 0)
-        grid.setHorizontalSpacing(4)
-        grid.setVerticalSpacing(4)
-        grid.addWidget(self._combo, 0, 0)
-        grid.addWidget(self._button, 0, 1, Qt.AlignmentFlag.AlignTop)
-        grid.addWidget(self._edit, 1, 0, 1, 2)
-        return field
-
-    def _nothing(self) -> str:
-        return f"Choose the {self._word}"
-
-    def _recolor(self, colors: Palette) -> None:
-        self._button.setIcon(icon("folder", colors))
 
     # -- what others do: the viewer, the user
 
@@ -252,14 +244,38 @@ class DataPicker(QWidget):
 
     def _ask_path(self) -> None:
         self._take(None, self._path or "")
-        self._edit.setFocus()
+        self._field.focusPath()
 
-    def _on_typed(self) -> None:
-        if self._path is not None and clean_path(self._edit.text()) != self._path:
-            self.setPath(self._edit.text())
+    def _on_typed(self, text: str) -> None:
+        if self._path is not None and clean_path(text) != self._path:
+            self.setPath(text)
 
     def _on_axes(self) -> None:
         self._answers[self._known] = self._chips.axes()
+        self._show()
+        self.valueChanged.emit()
+
+    def _on_part(self, part: Any) -> None:
+        if self._layer is None:
+            self._take(None, str(part))
+            return
+        self._level = int(part)
+        self._read()
+        self._show()
+        self.valueChanged.emit()
+
+    def _on_depth(self, axes: str) -> None:
+        if self._info is not None:
+            self._info = self._info._replace(axes=axes, shape=self._info.layouts[axes])
+            self._propose()
+            self._show()
+            self.valueChanged.emit()
+
+    def _on_read(self, answer: Answer) -> None:
+        self._info, self._path_problem = answer.result, answer.problem
+        if self._info is not None and self._info.parts:
+            self._parts = list(self._info.parts)
+        self._propose()
         self._show()
         self.valueChanged.emit()
 
@@ -270,7 +286,9 @@ class DataPicker(QWidget):
         self._listen(False)
         # A plugin's viewer hands out proxies: equal, but not the same object each time.
         self._layer = next((own for own in self._offered if own == layer), None)
-        self._path = path
+        self._path, self._level = path, 0
+        if self._layer is not None or path not in [part for _, part in self._parts]:
+            self._parts = levels_of(self._layer)
         self._listen(True)
         self._read()
         self._show()
@@ -283,32 +301,35 @@ class DataPicker(QWidget):
             (emitter.connect if on else emitter.disconnect)(self._on_layer)
 
     def _read(self) -> None:
-        """Find out what the chosen image is, and propose axes if it is another one."""
+        """Find out what the chosen image is; of a path, in the background."""
         self._info, self._path_problem = None, ""
+        self._reader.drop()
+        if self._layer is not None:
+            self._parts = levels_of(self._layer)
+            self._level = min(self._level, max(len(self._parts) - 1, 0))
+            self._info = layer_info(self._layer, self._level)
+        elif self._path and self._inspect is not None:
+            inspect, path = self._inspect, self._path
+            self._reader.ask(lambda _check: inspect(path))
+            return
+        self._propose()
+
+    def _propose(self) -> None:
+        """Propose axes if the image is another one."""
         labels: tuple[str, ...] = ()
         rgb = False
         if self._layer is not None:
-            self._info = layer_info(self._layer)
             labels, rgb = tuple(self._layer.axis_labels), bool(self._layer.rgb)
-        elif self._path:
-            self._info, self._path_problem = self._inspected(self._path)
-            labels = tuple(self._info.axes or ()) if self._info else ()
+        elif self._info is not None:
+            labels = tuple(self._info.axes or ())
         shape = self._info.shape if self._info else ()
         image = (self._path or id(self._layer), shape, labels, rgb)
         if image != self._known:
             self._known = image
-            self._chips.setImage(shape, labels, rgb)
+            is_fixed = self._info is not None and bool(self._info.layouts)
+            self._chips.setImage(shape, labels, rgb, FIXED if is_fixed else "")
             if image in self._answers:
                 self._chips.setAxes(self._answers[image])
-
-    def _inspected(self, path: str) -> tuple[SourceInfo | None, str]:
-        try:
-            if (problem := path_problem(path)) or self._inspect is None:
-                return None, problem
-            return self._inspect(path), ""
-        except Exception as error:  # whatever a reader raises is the answer
-            first = (str(error) or type(error).__name__).splitlines()[0]
-            return None, first
 
     def _first(self) -> Any:
         if not self._preselect:
@@ -323,19 +344,21 @@ class DataPicker(QWidget):
         in_files = self._path is not None
         names = [str(layer.name) for layer in self._offered]
         choice = DataChoice(None, self._path, "", ())
-        self._combo.clear()
-        self._combo.addItems([*names, choice.name or FILES])
         at = [layer == self._layer for layer in self._offered]
         place = at.index(True) if True in at else len(at) if in_files else -1
-        self._combo.setCurrentIndex(place)
-        if self._offered:
-            self._combo.setPlaceholderText(self._nothing())
-        self._edit.setVisible(in_files)
-        if in_files and clean_path(self._edit.text()) != self._path:
-            self._edit.setText(self._path)
+        offers = bool(self._offered) or not self._preselect
+        nothing = f"Choose the {self._word}" if offers else "No image open"
+        self._field.setNames([*names, choice.name or FILES], place, nothing)
+        self._field.setPath(self._path, is_wrong=bool(self._path_problem))
         self._row.setMessage(self._path_problem if in_files else "")
-        set_state(self._edit, "error" if self._path_problem else "")
-        self._row.setHint(describe(self._info) if self._info else "")
+        told = describe(self._info) if self._info else ""
+        self._row.setHint(READING if self.isReading() else told)
+        self._warning.setLines(self._info.warnings if self._info else ())
+        chosen = self._level if self._layer is not None else self._path
+        self._part.setChoices(self._parts, chosen)
+        self._part.setHint(COARSE if self._level else "")
+        layouts = self._info.layouts if self._info else {}
+        self._depth.setChoices(_depths(layouts), self._info.axes if self._info else None)
         self._show_axes()
         self._show_need()
 
@@ -348,7 +371,9 @@ class DataPicker(QWidget):
             self._chips.question.show()
             self._axes_row.setHint("")
         elif self._info is not None:
-            self._axes_row.setHint(describe_axes(self._chips.axes(), self._info.shape))
+            choice = self.value()
+            axes = choice.array_axes if choice is not None else self._chips.axes()
+            self._axes_row.setHint(describe_axes(axes, self._info.shape))
 
     def _show_need(self) -> None:
         if self._offered or self._path is not None or not self._preselect:
@@ -359,3 +384,12 @@ class DataPicker(QWidget):
             self._box.show_message(
                 "info", "An image is needed", "Open one, or drop a file here.", ways
             )
+
+
+def _depths(layouts: Mapping[str, tuple[int, ...]]) -> list[tuple[str, Any]]:
+    """Return what can be the depth, in words and as the axes of the image."""
+    words = {"Z": "planes", "T": "time points"}
+    return [
+        (f"{axes[2]} · {shape[2]} {words[axes[2]]}" if len(axes) > 4 else "None: 2D images", axes)
+        for axes, shape in layouts.items()
+    ]

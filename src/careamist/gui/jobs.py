@@ -146,8 +146,9 @@ class Jobs(QObject):  # type: ignore[misc, unused-ignore]
         self._is_telling = True
         try:
             while self._unheard:
-                self._tell(self._unheard.popleft())
-            self._move_progress()
+                while self._unheard:
+                    self._tell(self._unheard.popleft())
+                self._move_progress()  # lets Qt deliver more
         finally:
             self._is_telling = False
 

@@ -9,15 +9,17 @@ from typing import TYPE_CHECKING, Any
 from napari.qt.threading import create_worker
 from qtpy.QtWidgets import QFileDialog
 
-from careamist.events import Event, ImageStarted, RegionPredicted, RunFailed
+from careamist.events import Event, ImageStarted, Noticed, RegionPredicted, RunFailed
+from careamist.gui.about import AboutImage
 from careamist.gui.card import Card
 from careamist.gui.data_picker import DataPicker
 from careamist.gui.jobs import BUSY
 from careamist.gui.live_layer import LiveLayer
+from careamist.gui.notes import Notices
 from careamist.gui.panel import Panel
+from careamist.gui.path_info import inspect_path
 from careamist.gui.rows import hint_label
 from careamist.gui.tasks import (
-    inspect_path,
     layer_options,
     load_model,
     models_folder,
@@ -47,9 +49,11 @@ class PredictWidget(Panel):
         self.model_card.button.setToolTip("Choose a model file (.ckpt).")
         self.model_card.button.clicked.connect(lambda: self.choose_model())
         self.picker = DataPicker(napari_viewer, self, inspect=inspect_path)
+        self.about = AboutImage(self.picker, self)
+        self.notices = Notices(self)
         self.fit = hint_label("", self)
         self.predict_button = self.button("&Denoise", self.predict, primary=True)
-        for part in (self.model_card, self.picker, self.fit):
+        for part in (self.model_card, self.picker, self.fit, self.about, self.notices):
             self.form.addWidget(part)
         self.form.addStretch(1)
         self._sink: ArraySink | None = None
@@ -66,6 +70,7 @@ class PredictWidget(Panel):
         if self.problem() or choice is None:
             return
         self.message.clear()
+        self.notices.clear()
         self._choice, self._sink, self._live = choice, ArraySink(), {}
         job = prediction_job(self.jobs.model, choice, self._sink)
         self.jobs.start("predict", f"Denoise {choice.name}", job)
@@ -95,10 +100,10 @@ class PredictWidget(Panel):
             return wrong
         choice = self.picker.value()
         dims = self.jobs.model.config.data_config.dims
-        if choice is not None and (3 if "Z" in choice.axes else 2) != dims:
+        if choice is not None and len(choice.sizes) != dims:
             return (
                 f"The model works on {dims}D images, but axes {choice.axes} are "
-                f"{3 if 'Z' in choice.axes else 2}D. Change the axes or the model."
+                f"{len(choice.sizes)}D. Change the axes or the model."
             )
         expected = self.jobs.model.config.data_config.n_channels or 1
         if choice is not None:
@@ -164,6 +169,8 @@ class PredictWidget(Panel):
             if self.state != "stopping":
                 self.footer.setText(f"Tile {event.done} of {event.total}")
                 self.footer.setProgress(event.done, event.total)
+        elif isinstance(event, Noticed):
+            self.notices.add(event.message)
         elif isinstance(event, RunFailed):
             self.showFailure(event)
 
@@ -189,15 +196,18 @@ class PredictWidget(Panel):
                 "date": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
             }
         }
-        options = {} if choice.layer is not None else layer_options(event.source, event.axes)
-        self._live[event.index] = LiveLayer(
+        options = layer_options(choice, event.source, event.axes)
+        live = LiveLayer(
             self.viewer,
             sink.view(event.index),
             f"{name} ({config.algorithm_config.short_name})",
             choice.layer,
             metadata,
-            **options,
+            **({} if choice.level else options),
         )
+        if choice.level:  # it is not as large as the layer it is made from
+            live.layer.scale, live.layer.translate = options["scale"], options["translate"]
+        self._live[event.index] = live
 
     def _on_edit(self) -> None:
         self.message.clear()
@@ -219,7 +229,7 @@ def _how_axes_apply(dims: int, choice: DataChoice) -> str:
     words = {"T": "time point", "S": "sample"}
     others = [
         _count(n, words[axis])
-        for axis, n in zip(choice.axes, choice.shape, strict=True)
+        for axis, n in zip(choice.array_axes, choice.shape, strict=True)
         if axis in words
     ]
     works_on = "ZYX" if dims == 3 else "YX"

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import platformdirs
 
-from careamist.dataset.image_stack.tiff import read_info
+from careamist.config.prediction import PredictionConfig
 from careamist.dataset.patching import check_patch_size
-from careamist.dataset.sources import open_files
+from careamist.dataset.report import BUDGET, ImageReport, describe, report
+from careamist.dataset.sources import find_sources, guess_data_type, inspect, is_uri
 from careamist.failures import explain_failure
-from careamist.gui.data_source import DataChoice, SourceInfo
+from careamist.gui.data_source import DataChoice, layer_info, level_geometry
 from careamist.utils.reshape_array import AxesTransform
 
 if TYPE_CHECKING:
@@ -23,6 +25,9 @@ if TYPE_CHECKING:
     from careamist.events import Listener
     from careamist.prediction.sinks import Sink
     from careamist.stop import StopSignal
+
+_NEAR_BUDGET, _FAR_BUDGET = BUDGET // 2, BUDGET // 16  # bytes that are looked at
+_LOOKED_AT, _TOLD = 20, 5  # files of a folder, and what is told of the others
 
 
 def models_folder() -> Path:
@@ -35,24 +40,40 @@ def gui_threads() -> int:
     return max(1, (os.cpu_count() or 2) - 1)
 
 
-def inspect_path(path: str) -> SourceInfo:
-    """Return what a file, or the first file of a folder, holds."""
-    info = read_info(open_files(path, "tiff")[0])
-    size = f"{info.pixel_size[-1]:.3g} {info.unit}" if info.pixel_size else ""
-    return SourceInfo(info.shape, str(info.dtype), info.axes, size)
-
-
 def pixels_of(choice: DataChoice) -> tuple[Any, str]:
-    """Return the data of a choice and its data type; of a multiscale layer the finest level."""
-    if choice.layer is None:
-        return choice.path, "tiff"
-    data = choice.layer.data
-    return (data[0] if choice.layer.multiscale else data), "array"
+    """Return the data of a choice and its data type."""
+    return choice.source, choice.data_type or guess_data_type(choice.source)
+
+
+def about(choice: DataChoice, knows_axes: bool, check: Callable[[], None]) -> list[tuple[str, str]]:
+    """Return what there is to know of an image, in (label, text), from a part of its pixels."""
+    data, data_type = pixels_of(choice)
+    paths = [] if choice.layer is not None else find_sources(data, data_type)
+    budget = _FAR_BUDGET if any(map(is_uri, paths)) else _NEAR_BUDGET
+    axes = choice.axes if data_type == "czi" else None
+    found = report(paths[:_LOOKED_AT] or data, data_type, axes=axes, budget=budget, check=check)
+    first, *others = found
+    name = choice.name if len(found) == 1 else f"{_last(first)}, first of {len(found)}"
+    known = replace(first.info, source=name, axes=choice.axes if knows_axes else first.info.axes)
+    rows = describe(replace(first, info=known))
+    if choice.layer is not None and (size := layer_info(choice.layer, choice.level).pixel_size):
+        rows.insert(4, ("Pixel size", size))
+    told = [
+        ("Attention", f"{_last(other)}: {text}")
+        for other in others
+        for label, text in describe(other)
+        if label == "Attention"
+    ]
+    if len(told) > _TOLD:
+        told = [*told[:_TOLD], ("Attention", f"{len(told) - _TOLD} more about the others.")]
+    if len(paths) > _LOOKED_AT:
+        told.append(("Others", f"{len(paths) - _LOOKED_AT} files were not looked at."))
+    return rows + told
 
 
 def training_job(config: Configuration, choice: DataChoice) -> Job:
     """Return the job of training a new model; its result is the CAREamist."""
-    data, _ = pixels_of(choice)
+    data = choice.source
 
     def train(listener: Listener, stop: StopSignal) -> Any:
         for module in ("torch", "pytorch_lightning", "careamist.careamist"):
@@ -74,9 +95,8 @@ def prediction_job(model: Any, choice: DataChoice, sink: Sink) -> Job:
 
     def predict(listener: Listener, stop: StopSignal) -> Sequence[str]:
         with model.attached(listener, stop):
-            sources: Sequence[str] = model.predict_into(
-                sink, data, "auto", axes=choice.axes, data_type=data_type
-            )
+            options = PredictionConfig(axes=choice.axes, data_type=data_type)
+            sources: Sequence[str] = model.predict_into(sink, data, options)
         return sources
 
     return predict
@@ -84,7 +104,7 @@ def prediction_job(model: Any, choice: DataChoice, sink: Sink) -> Job:
 
 def check_choice(config: Configuration, choice: DataChoice) -> None:
     """Raise, with what to do about it, if a configuration cannot be trained on an image."""
-    layout = AxesTransform(choice.axes, choice.shape)
+    layout = AxesTransform(choice.array_axes, choice.shape)
     check_patch_size([layout.transformed_shape], config.data_config.patch_size)
 
 
@@ -99,13 +119,21 @@ def load_model(path: str) -> tuple[Any, str, str]:
     return model, "", ""
 
 
-def layer_options(path: str, axes: str) -> dict[str, Any]:
-    """Return scale, units and axis labels for a layer made from a file."""
-    labels = tuple(axis.lower() for axis in axes)
-    info = read_info(path)
-    options: dict[str, Any] = {"axis_labels": labels}
-    if info.pixel_size is not None and info.unit is not None:
-        sizes = dict(zip("XYZ", reversed(info.pixel_size), strict=False))
-        options["scale"] = tuple(sizes.get(axis, 1.0) for axis in axes)
-        options["units"] = tuple(info.unit if axis in sizes else "pixel" for axis in axes)
+def layer_options(choice: DataChoice, source: str, axes: str) -> dict[str, Any]:
+    """Return scale, units and axis labels for the result of an image, where it is no layer's.
+
+    Of a smaller level of a multiscale layer, its scale and place.
+    """
+    if choice.layer is not None:
+        return level_geometry(choice.layer, choice.level) if choice.level else {}
+    known = [info for info in choice.images if info.source == source] or inspect(source)
+    info = known[0]
+    options: dict[str, Any] = {"axis_labels": tuple(axis.lower() for axis in axes)}
+    if info.pixel_size:
+        options["scale"] = tuple(info.pixel_size.get(axis, 1.0) for axis in axes)
+        options["units"] = tuple(info.units.get(axis, "pixel") for axis in axes)
     return options
+
+
+def _last(found: ImageReport) -> str:
+    return found.info.source.replace("\\", "/").rpartition("/")[2]

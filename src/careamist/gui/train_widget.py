@@ -9,24 +9,26 @@ from pydantic import ValidationError
 from qtpy.QtWidgets import QLabel
 
 from careamist.config import N2V, Configuration, DataConfig, TrainingConfig, explain
+from careamist.config.factories import fitting_patch
 from careamist.errors import CareamistError
-from careamist.events import EpochDone, Event, RunFailed, RunStarted, StepDone
+from careamist.events import EpochDone, Event, Noticed, RunFailed, RunStarted, StepDone
+from careamist.gui.about import AboutImage
 from careamist.gui.card import Card
 from careamist.gui.data_picker import DataPicker
 from careamist.gui.device_combo import DeviceCombo
 from careamist.gui.fold import Fold
 from careamist.gui.form import ModelForm
 from careamist.gui.jobs import BUSY
+from careamist.gui.notes import Notices
 from careamist.gui.panel import Panel, set_role
+from careamist.gui.path_info import inspect_path
 from careamist.gui.progress import LossPlot
 from careamist.gui.rows import FieldRow
 from careamist.gui.sample_data import noisy_cells
-from careamist.gui.tasks import check_choice, gui_threads, inspect_path, training_job
+from careamist.gui.tasks import check_choice, gui_threads, training_job
 
 if TYPE_CHECKING:
     import napari
-
-_DEPTH = 16  # planes of a default 3D patch
 
 
 class TrainWidget(Panel):
@@ -43,6 +45,8 @@ class TrainWidget(Panel):
         self.picker = DataPicker(
             napari_viewer, self, inspect=inspect_path, sample=lambda: _open_sample(napari_viewer)
         )
+        self.about = AboutImage(self.picker, self)
+        self.notices = Notices(self)
         self.steps = ModelForm(TrainingConfig(), self, level="simple")
         self.device = DeviceCombo(self)
         self.algorithm_form = ModelForm(N2V(), self, level="advanced")
@@ -73,6 +77,7 @@ class TrainWidget(Panel):
         if self.problem() or choice is None:
             return
         self.message.clear()
+        self.notices.clear()
         self.plot.clear()
         self.jobs.start("train", f"Train on {choice.name}", training_job(self.value(), choice))
 
@@ -89,10 +94,9 @@ class TrainWidget(Panel):
         """Return the configuration that the form describes; raises if it is not valid."""
         choice = self.picker.value()
         axes = choice.axes if choice is not None else "YX"
-        is_layer = choice is None or choice.layer is not None
         data = self.data_form.value().model_dump() | {
             "axes": axes,
-            "data_type": "array" if is_layer else "tiff",
+            "data_type": choice.data_type if choice is not None else "array",
         }
         training = self.training_form.value().model_copy(
             update={
@@ -180,6 +184,8 @@ class TrainWidget(Panel):
                 self.footer.setProgress(event.done, event.total)
         elif isinstance(event, EpochDone) and "val_loss" in event.metrics:
             self.plot.addValidation(event.step, event.metrics["val_loss"])
+        elif isinstance(event, Noticed):
+            self.notices.add(event.message)
         elif isinstance(event, RunFailed):
             self.showFailure(event)
 
@@ -196,10 +202,11 @@ class TrainWidget(Panel):
         method = FieldRow("Method", QLabel("Noise2Void"), self)
         method.setHint("Noisy images only.")
         device = FieldRow("&Device", self.device, self)
-        for part in (method, self.picker, self.steps, device, self.advanced):
+        for part in (method, self.picker, self.about, self.steps, device, self.advanced):
             self.form.addWidget(part)
         self.form.addStretch(1)
         self.page.addWidget(self.summary)
+        self.page.addWidget(self.notices)
         self.page.addWidget(self.plot, 10)
         self.page.addStretch(1)
 
@@ -214,18 +221,15 @@ class TrainWidget(Panel):
         choice = self.picker.value()
         if choice is None or self.picker.problem():
             return
-        sizes = [choice.shape[choice.axes.index(a)] for a in "ZYX" if a in choice.axes]
-        default = DataConfig().patch_size
-        wanted = (_DEPTH, *default) if len(sizes) == 3 else default
+        sizes = choice.sizes
         if self.algorithm_form.errors() or self.data_form.errors():
             return  # what is wrong there stands there
-        grid = self.algorithm_form.value().model.grid
-        small = min(sizes[-2:])
-        edges = [min(patch, n // grid * grid) for patch, n in zip(wanted, sizes, strict=True)]
-        edges[-2:] = [min(wanted[-1], small // grid * grid)] * 2
+        grid = self.algorithm_form.value().model.grid_for(len(sizes))
+        patch = fitting_patch(sizes, grid)
         current = self.data_form.value()
-        if min(edges) >= 2 * grid and tuple(edges) != current.patch_size:
-            fitting = {"axes": choice.axes, "patch_size": tuple(edges)}
+        too_small = any(n < size for n, size in zip(sizes, patch, strict=True))
+        if not too_small and patch != current.patch_size:
+            fitting = {"axes": choice.array_axes, "patch_size": patch}
             self.data_form.setValue(DataConfig.model_validate(current.model_dump() | fitting))
 
 

@@ -44,6 +44,9 @@ class RunCallback(pl.Callback):
         folder: Path,
     ) -> None:
         self.run_id, self.emit, self.stop, self.folder = run_id, emit, stop, folder
+        self._best = math.inf  # of this folder: what was better elsewhere may be gone
+        if (best := folder / checkpoints.BEST).is_file():
+            self._best = checkpoints.load(best).history["val_loss"][-1][1]
 
     def on_train_batch_end(
         self,
@@ -100,12 +103,10 @@ class RunCallback(pl.Callback):
                 f"The validation loss is {metrics['val_loss']} at step {step}.",
                 "Look for NaN and extreme values in the validation images.",
             )
-        best = math.inf
-        if (self.folder / checkpoints.BEST).exists():  # losses of another folder do not count
-            best = min((loss for _, loss in module.history["val_loss"]), default=math.inf)
         for name, value in metrics.items():
             module.history[name].append([step, value])
-        if metrics.get("val_loss", math.inf) < best:
+        if metrics.get("val_loss", math.inf) < self._best:
+            self._best = metrics["val_loss"]
             self.save(module, checkpoints.BEST, is_best=True)
         metrics["learning_rate"] = module.rate
         self.emit(EpochDone(self.run_id, -(-step // module.epoch_steps), step, metrics))

@@ -217,14 +217,13 @@ class Train(_Command):
         return Configuration.model_validate(values)
 
     def _patch_size(self, data_type: str, axes: str) -> tuple[int, ...]:
-        """Return the patch: its edge as told, its planes from the thinnest volume."""
-        if "Z" not in axes and (data_type, axes) != ("czi", "SCTYX"):
-            return (self.patch, self.patch)
-        stacks = open_stacks(self.data, data_type, axes)
-        thinnest = min(stack.data_shape[-3] for stack in stacks)
+        """Return the patch: as told, else as large as the smallest image lets."""
+        shapes = [stack.data_shape[2:] for stack in open_stacks(self.data, data_type, axes)]
+        smallest = tuple(map(min, zip(*shapes, strict=False)))  # other dimensions: told later
         network = UNet.model_validate(PRESETS[self.preset].model)
-        planes = fitting_patch((thinnest, self.patch, self.patch), network.grid_for(3))[0]
-        return (planes, self.patch, self.patch)
+        fitting = fitting_patch(smallest, network.grid_for(len(smallest)), self.patch)
+        edges = (self.patch, self.patch) if "patch" in self.model_fields_set else fitting[-2:]
+        return (*fitting[:-2], *edges)
 
 
 class Predict(_Command):

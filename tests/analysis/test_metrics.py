@@ -7,8 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from skimage.metrics import structural_similarity
 
-from careamist.analysis import BestBlur, best_gaussian, gaussian_blur, psnr, scale_invariant_psnr
+from careamist.analysis import (
+    BestBlur,
+    best_gaussian,
+    gaussian_blur,
+    psnr,
+    scale_invariant_psnr,
+    ssim,
+)
 from careamist.analysis.metrics import DEFAULT_SIGMAS
 from careamist.errors import DataError, SettingsError, ShapeError
 
@@ -210,3 +218,22 @@ def test_unfit_widths_are_refused(picture: NDArray[np.float64]) -> None:
         best_gaussian(picture, picture, sigmas=())
     with pytest.raises(DataError, match="empty"):
         gaussian_blur(np.zeros((0, 3)), 1.0)
+
+
+@pytest.mark.parametrize("shape", [(60, 71), (14, 40, 33)])
+def test_ssim_is_that_of_scikit_image(shape: tuple[int, ...]) -> None:
+    rng = np.random.default_rng(0)
+    truth = gaussian_blur(rng.normal(size=shape), 2) * 100 + 50
+    other = truth + rng.normal(size=shape) * 5
+    options: Any = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False}
+    expected = structural_similarity(truth, other, data_range=np.ptp(truth), **options)
+    assert ssim(truth, other) == pytest.approx(expected, abs=2e-3)
+    assert ssim(truth, truth) == pytest.approx(1)
+    assert ssim(truth, other) < ssim(truth, (truth + other) / 2)
+
+
+def test_ssim_depends_on_the_range(picture: NDArray[np.float64]) -> None:
+    noisy = picture + np.random.default_rng(0).normal(size=picture.shape)
+    assert ssim(picture, noisy, data_range=1000) > ssim(picture, noisy)
+    with pytest.raises(SettingsError, match="data_range"):
+        ssim(picture, noisy, data_range=0)

@@ -6,6 +6,7 @@ from careamist.analysis.metrics import (
     gaussian_blur,
     psnr,
     scale_invariant_psnr,
+    ssim,
 )
 
 __all__ = [
@@ -14,4 +15,5 @@ __all__ = [
     "gaussian_blur",
     "psnr",
     "scale_invariant_psnr",
+    "ssim",
 ]

@@ -35,7 +35,7 @@ demo: screen $(INSTALLED) ## open napari with noisy cells and restore them
 	$(WITH_DISPLAY) $(BIN)/python -m careamist demo $(if $(NO_SCREEN),--close) $(ARGS)
 
 test: virtual-screen check ## run the checks, then every test
-	$(WITH_DISPLAY) --virtual $(BIN)/python -m pytest $(ARGS)
+	$(WITH_DISPLAY) --virtual $(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 check: $(INSTALLED) ## style, types, import contracts and the napari manifest
 	$(BIN)/python -m ruff check

@@ -153,9 +153,8 @@ def test_defaults_are_those_of_the_order_form() -> None:
 @pytest.mark.parametrize("name", PRESETS)
 def test_presets_and_what_is_typed_instead(name: str) -> None:
     def order(**typed: object) -> cli.Configuration:
-        return cli.Train(data=["a.tif"], output="m", preset=name, **typed).configuration(
-            "tiff", "YX"
-        )
+        command = cli.Train(data=["a.tif"], output="m", preset=name, patch=64, **typed)
+        return command.configuration("tiff", "YX")
 
     plain = cli.Configuration(data_config={"data_type": "tiff"})
     assert order() == apply_preset(plain, name)
@@ -164,6 +163,12 @@ def test_presets_and_what_is_typed_instead(name: str) -> None:
     epochs, minutes = order(epochs=7).training_config, order(minutes=1.5).training_config
     assert (epochs.num_steps, epochs.num_epochs, epochs.max_minutes) == (None, 7, None)
     assert (minutes.num_steps, minutes.max_minutes) == (None, 1.5)
+
+
+def test_the_patch_fits_the_smallest_image(here: Path) -> None:
+    write(here / "small.tif", 30, 70)
+    order = cli.Train(data=["a.tif", "small.tif"], output="m").configuration("tiff", "YX")
+    assert order.data_config.patch_size == (28, 28)
 
 
 def test_several_files_and_folders(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -463,7 +468,7 @@ def test_info_prints_what_a_terminal_cannot(here: Path, monkeypatch: pytest.Monk
         ("train a.tif -o m --channels 0 --patch 16", 2, r"--channels \(0,\) needs a C in .*"),
         ("train text.tif -o m", 1, r"text\.tif cannot be read as a TIFF .*\. .+"),
         ("train a.tif -o m --axes ZYX", 1, r"--axes 'ZYX' names 3 axes but the image has 2\. .+"),
-        ("train a.tif -o m", 1, r".*\(48, 40\) .*smaller than the patch \(64, 64\)\. .+"),
+        ("train a.tif -o m --patch 64", 1, r".*\(48, 40\) .*smaller than the patch \(64, 64\)\. .+"),
         (
             "train a.tif -o m --patch 16 --device cuda:9",
             1,

@@ -218,12 +218,14 @@ class Train(_Command):
 
     def _patch_size(self, data_type: str, axes: str) -> tuple[int, ...]:
         """Return the patch: as told, else as large as the smallest image lets."""
+        edges, told = (self.patch, self.patch), "patch" in self.model_fields_set
+        if told and "Z" not in axes and (data_type, axes) != ("czi", "SCTYX"):
+            return edges
         shapes = [stack.data_shape[2:] for stack in open_stacks(self.data, data_type, axes)]
         smallest = tuple(map(min, zip(*shapes, strict=False)))  # other dimensions: told later
         network = UNet.model_validate(PRESETS[self.preset].model)
         fitting = fitting_patch(smallest, network.grid_for(len(smallest)), self.patch)
-        edges = (self.patch, self.patch) if "patch" in self.model_fields_set else fitting[-2:]
-        return (*fitting[:-2], *edges)
+        return (*fitting[:-2], *edges) if told else fitting
 
 
 class Predict(_Command):

@@ -64,7 +64,7 @@ def cancel_training(delay: float) -> float:
 
     def listen(event: Any) -> None:
         if isinstance(event, StepDone) and event.done == 2:
-            make_slow(careamist._module.model, 5.0)
+            make_slow(careamist._model.module.model, 5.0)
             threading.Timer(delay, ask).start()
 
     careamist.listeners.append(listen)
@@ -77,7 +77,7 @@ def cancel_prediction(delay: float) -> float:
     """Return the seconds from `stop` to the end of `predict`, inside a tile of 5 s."""
     careamist, asked = new_model(2), [0.0]
     careamist.train(train_data=noisy())
-    make_slow(careamist._module.averaged, 5.0)
+    make_slow(careamist._model.module.averaged, 5.0)
 
     def ask() -> None:
         asked[0] = time.monotonic()

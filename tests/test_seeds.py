@@ -19,13 +19,13 @@ import zarr
 from numpy.typing import DTypeLike, NDArray
 
 from careamist import CAREamist, ImageStackLoading, ReadFuncLoading
-from careamist.config import create_n2v_configuration
+from careamist.config import PredictionConfig, create_n2v_configuration
 from careamist.config.factories import create_n2v_config
 from careamist.dataset.image_stack import ImageStack
 from careamist.dataset.image_stack.array import ArrayStack
 from careamist.dataset.image_stack.image_utils import pad_patch
 from careamist.errors import SettingsError
-from careamist.lightning import TrainDataModule
+from careamist.lightning import PredictDataModule, TrainDataModule
 from careamist.utils.reshape_array import AxesTransform, get_patch_slices, reshape_patch
 
 
@@ -699,3 +699,35 @@ def test_patches_of_hdf5(h5: h5py.File, axes: str, shape: tuple[int, ...]) -> No
                 np.testing.assert_array_equal(patch, padded[sample][chosen][(..., *place)])
                 ours = ArrayStack(pixels, axes).extract_patch(sample, channels, coords, size)
                 np.testing.assert_array_equal(patch, ours)
+
+
+def test_predict_custom_data_types(careamist: CAREamist, root: Path) -> None:
+    # S1-18: the same mechanism when training and predicting
+    (root / "files").mkdir()
+    for name in "ab":
+        np.save(root / "files" / f"{name}.npy", image(64, 64, seed=ord(name)))
+    pred_arrays, sources = careamist.predict(
+        "files", read_source_func=read_npy, extension_filter="*.npy"
+    )
+    loading = ReadFuncLoading(read_npy, extension_filter="*.npy")
+    same, _ = careamist.predict("files", loading=loading)
+    assert [Path(source).name for source in sources] == ["a.npy", "b.npy"]
+    for ours, other in zip(pred_arrays, same, strict=True):
+        np.testing.assert_array_equal(ours, other)
+    careamist.predict_to_disk("files", read_source_func=read_npy, extension_filter="*.npy")
+    assert len(list((root / "predictions").iterdir())) == 2
+
+
+def test_predict_with_a_data_module(careamist: CAREamist, root: Path) -> None:
+    # S2-16
+    np.save(root / "movie.npy", image(2, 64, 70))
+    data_module = PredictDataModule(
+        pred_config=PredictionConfig(data_type="custom", axes="TYX", tile_size=(64, 64)),
+        pred_data="movie.npy",
+        read_source_func=read_npy,
+        extension_filter="*.npy",
+    )
+    (restored,), sources = careamist.predict(data_module)
+    assert sources == ["movie.npy"]
+    (expected,), _ = careamist.predict(np.load("movie.npy"), axes="TYX", tile_size=(64, 64))
+    np.testing.assert_array_equal(restored, expected)

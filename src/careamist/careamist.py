@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from careamist.compute import release_memory, resolve_device
 from careamist.config.configuration import Configuration, load_configuration
 from careamist.config.prediction import PredictionConfig
+from careamist.dataset.image_stack.custom import as_loading
 from careamist.dataset.sources import is_path
 from careamist.errors import SettingsError
 from careamist.lightning.callbacks import checked_callbacks
@@ -192,7 +193,8 @@ class CAREamist:
             Weights to use; None takes the last ones, or for CARE those of the lowest validation
             loss.
         **more
-            More fields of `PredictionConfig`, such as ``fuse_noisy``.
+            More fields of `PredictionConfig`, such as ``fuse_noisy``; ``read_source_func`` and
+            ``extension_filter`` instead of `loading`.
 
         Returns
         -------
@@ -202,7 +204,8 @@ class CAREamist:
             The path of each image; empty for arrays.
         """
         sink = ArraySink()
-        options = PredictionConfig.of(
+        options, loading = _order(
+            loading,
             tile_size=tile_size,
             tile_overlap=tile_overlap,
             axes=axes,
@@ -250,7 +253,8 @@ class CAREamist:
         one_folder = is_path(pred_data) and not isinstance(pred_data, (list, tuple))
         root = Path(pred_data).expanduser() if one_folder and Path(pred_data).is_dir() else None
         sink = TiffSink(folder, replace=overwrite == "replace", root=root)
-        options = PredictionConfig.of(
+        options, loading = _order(
+            loading,
             tile_size=tile_size,
             tile_overlap=tile_overlap,
             axes=axes,
@@ -382,3 +386,9 @@ _OLDER = {
     "val_data": "val_source",
     "val_data_target": "val_target",
 }
+
+
+def _order(loading: Loading | None, **given: Any) -> tuple[PredictionConfig, Loading | None]:
+    """Return how images are restored and how they are read, from what was given."""
+    how = [given.pop(name, None) for name in ("read_source_func", "extension_filter")]
+    return PredictionConfig.of(**given), as_loading(loading, how[0], how[1] or "")

@@ -151,8 +151,11 @@ class CAREamist:
             images.setup("fit")
             module = self._model.prepared_for(images, run.stop.check)
             fit(module, images, self._model.folder_in(self.work_dir), run, self._callbacks)
-        del images
-        release_memory()  # of the trainer and the patches it held
+        if datamodule is None:
+            # the trainer and the data hold each other: without this, until somebody collects them
+            images.train_dataset.release()
+            images.val_dataset.release()
+            release_memory()
 
     def predict(
         self,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import gc
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -103,8 +102,7 @@ def free_memory() -> int:
 
 
 def release_memory() -> None:
-    """Give unused memory back to the system, also what reference cycles still hold."""
-    gc.collect()
+    """Give memory that is not used any more back to the system."""
     with suppress(OSError, AttributeError, TypeError):  # only glibc can be told
         ctypes.CDLL(None).malloc_trim(0)
 

@@ -104,6 +104,14 @@ class PatchDataset:
         own: dict[str, Any] = {"_pool": BlockPool(self._pool.capacity)}  # a worker reads its own
         return {**self.__dict__, **own, "_kept": None if self._kept is None else {}}
 
+    def release(self) -> None:
+        """Forget what was read; it is read again when it is needed."""
+        self._pool = BlockPool(self._pool.capacity)
+        self._kept = None if self._kept is None else {}
+        for stack in (*self.stacks, *(self.targets or ())):
+            if isinstance(stack, HeldStack):
+                stack.release()
+
     def _gather(self, places: list[tuple[int, PatchSpecs]], target: bool) -> NDArray[np.float32]:
         """Return patches as float32 (N, C, (Z), Y, X)."""
         first = places[0][1]

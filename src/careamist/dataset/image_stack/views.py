@@ -103,6 +103,10 @@ class HeldStack(View):
             self._pixels = pixels
         return self._pixels
 
+    def release(self) -> None:
+        """Forget the pixels; they are read again when they are needed."""
+        self._pixels = None
+
     def extract_patch(
         self,
         sample_idx: int,

@@ -153,8 +153,7 @@ class CAREamist:
             fit(module, images, self._model.folder_in(self.work_dir), run, self._callbacks)
         if datamodule is None:
             # the trainer and the data hold each other: without this, until somebody collects them
-            images.train_dataset.release()
-            images.val_dataset.release()
+            images.release()
             release_memory()
 
     def predict(

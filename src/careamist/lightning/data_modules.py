@@ -305,6 +305,12 @@ class TrainDataModule(pl.LightningDataModule):
             )
         return kept
 
+    def release(self) -> None:
+        """Forget the pixels that were read; they are read again when they are needed."""
+        for dataset in (vars(self).get("train_dataset"), vars(self).get("val_dataset")):
+            if dataset is not None:
+                dataset.release()
+
     def plan(self, first_sample: int, n_steps: int, batch_size: int | None = None) -> None:
         """Let the training loader deliver `n_steps` batches from sample `first_sample` on."""
         self.first_sample, self.n_steps = first_sample, n_steps

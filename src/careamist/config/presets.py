@@ -103,7 +103,7 @@ PRESETS: dict[str, Preset] = {
             "ema_decay": 0.0,
         },
         model=_PEER_MODEL,
-        algorithm={"n2v": {"roi_size": 11, "masked_pixel_percentage": 0.2}, "care": {}, "n2n": {}},
+        algorithm={"n2v": {"roi_size": 11, "masked_pixel_percentage": 0.2}},
     ),
 }
 

@@ -10,7 +10,7 @@ of photons and of a camera has it. Noise that is alike in neighbours breaks the 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -96,9 +96,11 @@ def _quads(image: Pixels) -> list[Pixels]:
     return [image[..., y::2, x::2] for y in (0, 1) for x in (0, 1)]
 
 
-def _by_bin(at: Pixels, values: Pixels, edges: Pixels, statistic: object) -> Pixels:
+def _by_bin(
+    at: Pixels, values: Pixels, edges: Pixels, statistic: Callable[[Pixels], np.floating]
+) -> Pixels:
     """Return a statistic of the values in each bin, NaN where there are none."""
     places = np.clip(np.searchsorted(edges, at, side="right") - 1, 0, len(edges) - 2)
     order = np.argsort(places, kind="stable")
     parts = np.split(values[order], np.searchsorted(places[order], np.arange(1, len(edges) - 1)))
-    return np.array([statistic(part) if len(part) else np.nan for part in parts])  # type: ignore[operator]
+    return np.array([statistic(part) if len(part) else np.nan for part in parts])

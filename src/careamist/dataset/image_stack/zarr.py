@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from careamist.dataset.image_stack import ome_zarr
-from careamist.dataset.image_stack.base import SlicedStack
+from careamist.dataset.image_stack.base import SlicedStack, read_box
 from careamist.dataset.image_stack.protocol import ImageInfo
 from careamist.dataset.image_stack.zarr_chunks import broken, missing, stored_as
 from careamist.dataset.image_stack.zarr_places import Node, Place, natural, place_of, reason
@@ -48,24 +48,20 @@ class ZarrStack(SlicedStack):
         self._opened: tuple[zarr.Array[Any], Node] | None = None
 
     def _read(self, slices: tuple[slice | list[int], ...]) -> NDArray[Any]:
-        spans = tuple(
-            slice(min(entry), max(entry) + 1) if isinstance(entry, list) else entry
-            for entry in slices
-        )
         with _told(self.source):
             if self._opened is None:
                 self._opened = _open(place_of(self.source))
             array, node = self._opened
             try:
-                box = np.asarray(array[spans])
+                return read_box(array, slices)
             except MemoryError:
                 raise
             except Exception as error:
+                spans = [
+                    slice(min(entry), max(entry) + 1) if isinstance(entry, list) else entry
+                    for entry in slices
+                ]
                 raise broken(array, node, self.source, spans, error) from error
-        for axis, entry in enumerate(slices):  # of channels that do not lie side by side
-            if isinstance(entry, list):
-                box = box.take([channel - min(entry) for channel in entry], axis=axis)
-        return box
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_opened": None}

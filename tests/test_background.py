@@ -262,3 +262,27 @@ def test_a_training_that_fails_is_told_once(tmp_path: Path) -> None:
     assert isinstance(failed, RunFailed)
     assert "constant" in failed.message
     assert failed.hint
+
+
+def test_a_pause_holds_up_the_job_and_a_stop_ends_it() -> None:
+    reached: list[int] = []
+
+    def job(emit: Listener, stop: StopSignal) -> None:
+        for number in range(1_000_000):
+            stop.check()
+            reached.append(number)
+
+    run = Run("train", job)
+    run.pause()
+    run.start()
+    assert run.is_paused
+    run.join(0.2)
+    assert run.is_alive
+    assert reached == []
+    run.resume()
+    assert not run.is_paused
+    run.pause()
+    run.stop()
+    assert until_the_end(run) == [RunStopped(run.run_id, "train")]
+    run.join(SECONDS)
+    assert not run.is_alive

@@ -14,6 +14,7 @@ from careamist.compute import (
     interrupt_stops,
     list_devices,
     resolve_device,
+    tuned_convolutions,
 )
 from careamist.errors import SettingsError
 
@@ -90,6 +91,22 @@ def test_threads_are_restored_also_after_an_error():
         fail()
     assert inside == [before + 1]
     assert torch.get_num_threads() == before
+
+
+def test_no_more_threads_than_cores(monkeypatch):
+    before, inside = torch.get_num_threads(), []
+    monkeypatch.setattr("os.cpu_count", lambda: before + 2)
+    with cpu_threads(1000):
+        inside.append(torch.get_num_threads())
+    assert inside == [before + 2]
+    assert torch.get_num_threads() == before
+
+
+def test_convolutions_are_tuned_while_it_is_wanted():
+    before = torch.backends.cudnn.benchmark
+    with tuned_convolutions():
+        assert torch.backends.cudnn.benchmark
+    assert torch.backends.cudnn.benchmark == before
 
 
 def test_no_number_of_threads_changes_nothing(monkeypatch):

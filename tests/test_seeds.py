@@ -183,6 +183,75 @@ def test_predict_to_disk(careamist: CAREamist, root: Path) -> None:
     assert len(list((root / "predictions").iterdir())) == 2
 
 
+def test_predict_with_other_loading(careamist: CAREamist, pred_data: np.ndarray) -> None:
+    # S0-16
+    pred_arrays, sources = careamist.predict(
+        pred_data=pred_data,
+        batch_size=4,
+        num_workers=0,
+    )
+    (expected,), _ = careamist.predict(pred_data=pred_data)
+    np.testing.assert_allclose(pred_arrays[0], expected, atol=1e-5)
+    assert sources == []
+
+
+def test_predict_to_disk_in_another_format(careamist: CAREamist, root: Path) -> None:
+    pred_data = root / "noisy.tif"
+    tifffile.imwrite(pred_data, image(64, 80))
+    (expected,), _ = careamist.predict(pred_data=pred_data)
+    # S0-26
+    careamist.predict_to_disk(
+        pred_data=pred_data,
+        write_type="tiff",  # (1)!
+    )
+    np.testing.assert_allclose(
+        tifffile.imread(root / "predictions/noisy.tiff"), expected, atol=1e-5
+    )
+    careamist.predict_to_disk(pred_data=pred_data, write_type="zarr", tile_size=None)  # S0-25
+    written = zarr.open_array(root / "predictions" / "noisy.zarr", mode="r")
+    np.testing.assert_allclose(written[:], expected, atol=1e-5)
+
+
+def test_predict_to_disk_by_a_function(careamist: CAREamist, root: Path) -> None:
+    pred_data = root / "noisy.tif"
+    tifffile.imwrite(pred_data, image(64, 80))
+
+    # S0-27, S0-28
+    def save_to_np(file_path: Path, img: np.ndarray, *args: Any, **kwargs: Any) -> None:  # (1)!
+        """Custom write function to save predictions to disk as .npy files."""
+        np.save(file_path, img, *args, **kwargs)
+
+    careamist.predict_to_disk(
+        pred_data=pred_data,
+        write_type="custom",  # (2)!
+        write_extension=".npy",  # (3)!
+        write_func=save_to_np,  # (4)!
+        write_func_kwargs={"allow_pickle": False},  # (5)!
+    )
+    (expected,), _ = careamist.predict(pred_data=pred_data)
+    assert [path.name for path in (root / "predictions").iterdir()] == ["noisy.npy"]
+    np.testing.assert_allclose(np.load(root / "predictions/noisy.npy"), expected, atol=1e-5)
+    # S0-29
+    for missing in ({"write_func": save_to_np}, {"write_extension": ".npy"}):
+        with pytest.raises(SettingsError, match="write_"):
+            careamist.predict_to_disk(pred_data, write_type="custom", **missing)
+
+
+def test_predict_czi_to_disk(root: Path) -> None:
+    # S0-24 and beyond: CZI images are written like any other
+    czi = next((Path(__file__).parent / "data" / "czi").glob("*.czi"))
+    careamist = CAREamist(
+        create_n2v_config("n2v", "array", "YX", [16, 16], 4, num_epochs=1), work_dir=root
+    )
+    careamist.train(train_data=image(64, 64))
+    for write_type in ("tiff", "zarr"):
+        written = careamist.predict_to_disk(
+            czi, axes="SCYX", data_type="czi", channels=[0], write_type=write_type
+        )
+        assert written
+        assert all(path.exists() for path in written)
+
+
 # -- data -----------------------------------------------------------------------------------
 
 

@@ -62,3 +62,44 @@ def test_a_stop_is_neither_an_error_of_ours_nor_an_interrupt():
 
     assert issubclass(StopRequested, Exception)
     assert not issubclass(StopRequested, CareamistError)
+
+
+def test_a_pause_holds_up_until_it_ends():
+    stop = StopSignal()
+    stop.pause()
+    assert stop.is_paused()
+    passed = threading.Event()
+
+    def work():
+        stop.check()
+        passed.set()
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    assert not passed.wait(0.1)
+    stop.resume()
+    assert passed.wait(10)
+    thread.join()
+    assert not stop.is_paused()
+
+
+def test_a_stop_ends_a_pause():
+    stop = StopSignal()
+    stop.pause()
+    raised = []
+
+    def work():
+        try:
+            stop.check()
+        except StopRequested:
+            raised.append(True)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    stop.set()
+    thread.join(10)
+    assert raised == [True]
+    stop.pause()  # who is asked to stop does not wait
+    assert not stop.is_paused()
+    stop.clear()
+    stop.check()

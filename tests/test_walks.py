@@ -156,13 +156,14 @@ def die(event):
     if isinstance(event, CheckpointSaved) and event.path.endswith("step_000006.ckpt"):
         os.kill(os.getpid(), signal.SIGKILL)
 
-new(small(9), Path(sys.argv[2]), [die]).train(train_data=noise(64, 64))
+config = small(9, training={"steps_per_epoch": 6})
+new(config, Path(sys.argv[2]), [die]).train(train_data=noise(64, 64))
 """
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL")
 def test_a_killed_run_resumes_bit_for_bit_from_its_checkpoint(tmp_path: Path) -> None:
-    whole = new(small(9), tmp_path / "whole")
+    whole = new(small(9, training={"steps_per_epoch": 6}), tmp_path / "whole")
     whole.train(train_data=noise(64, 64))
     command = [sys.executable, "-c", KILLED, str(Path(__file__).parent), str(tmp_path / "killed")]
     done = subprocess.run(command, check=False, capture_output=True, text=True)

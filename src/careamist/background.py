@@ -24,6 +24,8 @@ from careamist.stop import StopRequested, StopSignal
 
 logger = logging.getLogger(__name__)
 
+THREAD = "careamist"  # what the names of threads begin with
+
 Job = Callable[[Listener, StopSignal], Any]
 
 
@@ -60,7 +62,7 @@ class Run:
         self._stop = StopSignal()
         self._ended = False
         # not a daemon: the interpreter must not die under a computing thread
-        self._thread = threading.Thread(target=self._work, name=f"careamist-{kind}")
+        self._thread = threading.Thread(target=self._work, name=f"{THREAD}-{kind}")
 
     def start(self) -> None:
         """Begin; returns at once."""
@@ -70,10 +72,23 @@ class Run:
         """Ask the job to stop; it ends within a second, with its work kept."""
         self._stop.set()
 
+    def pause(self) -> None:
+        """Ask the job to wait, between two layers of the network; `stop` ends that too."""
+        self._stop.pause()
+
+    def resume(self) -> None:
+        """Let the job go on."""
+        self._stop.resume()
+
     @property
     def is_stopping(self) -> bool:
         """Whether it was asked to stop."""
         return self._stop.is_set()
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether it was asked to wait."""
+        return self._stop.is_paused()
 
     @property
     def is_alive(self) -> bool:

@@ -1,4 +1,4 @@
-"""The shell: ``careamist info | train | predict | demo``, each made from a model of its options."""
+"""The shell: ``careamist COMMAND``, each command made from a model of its options."""
 
 from __future__ import annotations
 
@@ -8,13 +8,9 @@ import textwrap
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
     Field,
     ValidationError,
     model_validator,
@@ -22,32 +18,44 @@ from pydantic import (
 
 from careamist import __version__
 from careamist.algorithms import ALGORITHMS
-from careamist.cli_options import WIDTH, Parser, UnusableError, add_options
+from careamist.cli_options import (
+    FILES,
+    FIRST,
+    STOPPED,
+    TYPE,
+    WIDTH,
+    Axes,
+    Channels,
+    Command,
+    FileType,
+    Parser,
+    UnusableError,
+    add_options,
+    one_or_all,
+)
+from careamist.cli_options import report as report_end
+from careamist.cli_predict import Predict
+from careamist.cli_run import Run
 from careamist.config import Configuration, DataConfig, TrainingConfig, UNet
 from careamist.config.factories import fitting_patch
 from careamist.config.presets import PRESETS, apply_preset
-from careamist.dataset.image_stack import FORMATS
 from careamist.dataset.report import describe, find_files, list_choices, report
 from careamist.dataset.sources import guess_data_type, inspect, open_stacks
 from careamist.errors import SettingsError, SourceNotFoundError
 from careamist.failures import explain_failure
-from careamist.utils.reshape_array import check_axes
 
 if TYPE_CHECKING:
     import argparse
 
-    from careamist.careamist import CAREamist
 
-    FileType = str
     Method = str
     PresetName = str
 else:
-    FileType = Literal[tuple(name for name in FORMATS if name != "array")]
     Method = Literal[tuple(ALGORITHMS)]
     PresetName = Literal[tuple(PRESETS)]
 
 _DATA, _TRAINING = DataConfig(), TrainingConfig()  # every default stands there
-_FAILED, _UNUSABLE, _STOPPED = 1, 2, 130
+_FAILED, _UNUSABLE = 1, 2
 _LABEL, _LISTED = 14, 50
 # what settings are called here
 _NAMES = {
@@ -56,6 +64,8 @@ _NAMES = {
     "patch_size": "patch",
     "num_steps": "steps",
     "max_minutes": "minutes",
+    "tile_size": "tile",
+    "write_type": "format",
     "data_type": "data-type",
     "val_target": "val-target",
     "train_data_target": "target",
@@ -66,26 +76,15 @@ _NAMES = {
 _SETTING = re.compile(rf"\b(axes|channels|device|seed|overwrite|{'|'.join(_NAMES)})=(?!'custom')")
 _ARGUMENT = re.compile(r"\b(train_data_target|val_data_target|val_data)\b")
 
-Axes = Annotated[str, AfterValidator(check_axes)]
-Channels = Annotated[
-    list[int], BeforeValidator(lambda v: v.split(",") if isinstance(v, str) else v)
-]
 _AXES = "One letter of STCZYX for each dimension of an image"
-_TYPE = "Format, where it does not follow from the names."
-_FILES = "TIFF, CZI, NumPy, PNG or JPEG files, Zarr stores or URLs, or folders of files."
-_FIRST: dict[str, Any] = {"positional": True}
 
 
-class _Command(BaseModel):
-    model_config = ConfigDict(extra="forbid", protected_namespaces=())
-
-
-class Info(_Command):
+class Info(Command):
     """Say what images are, how they are read, and what to mind in their pixels."""
 
-    data: list[str] = Field(description=_FILES, json_schema_extra=_FIRST)
+    data: list[str] = Field(description=FILES, json_schema_extra=FIRST)
     axes: Axes | None = Field(None, description=f"{_AXES}; as the files say if not given.")
-    data_type: FileType | None = Field(None, description=_TYPE)
+    data_type: FileType | None = Field(None, description=TYPE)
     pixels: bool = Field(True, description="Do not read the pixels.")
 
     def run(self) -> int:
@@ -128,14 +127,14 @@ class Info(_Command):
         return code
 
 
-class Train(_Command):
+class Train(Command):
     """Train a model on images."""
 
-    data: list[str] = Field(description=_FILES, json_schema_extra=_FIRST)
+    data: list[str] = Field(description=FILES, json_schema_extra=FIRST)
     axes: Axes | None = Field(
         None, description=f"{_AXES}; as the files say, else {_DATA.axes}, if not given."
     )
-    data_type: FileType | None = Field(None, description=_TYPE)
+    data_type: FileType | None = Field(None, description=TYPE)
     channels: Channels | None = Field(
         None, description="Channels to use, as in 0,2; all if not given."
     )
@@ -180,13 +179,15 @@ class Train(_Command):
         axes = self.axes or _axes_of(self.data, data_type)
         careamist = CAREamist(self.configuration(data_type, axes), work_dir=self.output)
         careamist.train(
-            train_data=_scalar(self.data),
-            train_data_target=_scalar(self.target),
-            val_data=_scalar(self.val),
-            val_data_target=_scalar(self.val_target),
+            train_data=one_or_all(self.data),
+            train_data_target=one_or_all(self.target),
+            val_data=one_or_all(self.val),
+            val_data_target=one_or_all(self.val_target),
         )
         steps, folder = careamist.steps_done, careamist.run_dir
-        return _report(careamist, f"Model after {steps} steps: {folder}" if steps else "No model.")
+        return report_end(
+            careamist, f"Model after {steps} steps: {folder}" if steps else "No model."
+        )
 
     def configuration(self, data_type: str, axes: str) -> Configuration:
         """Return the order form: of the preset, with what was typed instead."""
@@ -228,36 +229,7 @@ class Train(_Command):
         return (*fitting[:-2], *edges) if told else fitting
 
 
-class Predict(_Command):
-    """Restore images with a trained model."""
-
-    model: Path = Field(description="A .ckpt file, or a folder with one.", json_schema_extra=_FIRST)
-    data: list[str] = Field(description=_FILES, json_schema_extra=_FIRST)
-    output: Path = Field(description="Folder for the results.", json_schema_extra={"short": "o"})
-    axes: Axes | None = Field(None, description="Axes, where they differ from the training's.")
-    data_type: FileType | None = Field(None, description=_TYPE)
-    channels: Channels | None = Field(
-        None, description="Channels to use, as in 0,2, where images have more than the model."
-    )
-    overwrite: Literal["error", "replace"] = Field("error", description="Where a file exists.")
-
-    def run(self) -> int:
-        """Predict; an interrupt keeps the files that are complete."""
-        from careamist.careamist import CAREamist
-
-        careamist = CAREamist(checkpoint_path=self.model)
-        careamist.predict_to_disk(
-            _scalar(self.data),
-            prediction_dir=self.output.absolute(),
-            data_type=self.data_type,
-            axes=self.axes,
-            channels=self.channels,
-            overwrite=self.overwrite,
-        )
-        return _report(careamist, f"Results: {self.output}")
-
-
-class Demo(_Command):
+class Demo(Command):
     """Open napari with noisy cells, train on them and restore them, through the plugin."""
 
     output: Path = Field(Path("demo"), description="Folder for the results.")
@@ -272,7 +244,13 @@ class Demo(_Command):
         return run_demo(self.output, seed=self.seed, steps=self.steps or None, close=self.close)
 
 
-COMMANDS: dict[str, type[Any]] = {"info": Info, "train": Train, "predict": Predict, "demo": Demo}
+COMMANDS: dict[str, type[Any]] = {
+    "info": Info,
+    "train": Train,
+    "predict": Predict,
+    "run": Run,
+    "demo": Demo,
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -294,7 +272,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             warnings.simplefilter("ignore", FutureWarning)
             return int(command.run())
     except KeyboardInterrupt:
-        return _STOPPED
+        return STOPPED
     except UnusableError as error:
         words = [name for name in arguments[:1] if name in COMMANDS]
         return _complain(f"{error}. Try: {' '.join(['careamist', *words, '--help'])}", _UNUSABLE)
@@ -312,11 +290,6 @@ def _parser() -> argparse.ArgumentParser:
         doc = str(command.__doc__)
         add_options(commands.add_parser(name, help=doc, description=doc), command)
     return parser
-
-
-def _scalar(paths: list[str] | None) -> list[str] | str | None:
-    """Return one path as itself, so that of a folder the places below it are kept."""
-    return paths[0] if paths and len(paths) == 1 else paths
 
 
 def _axes_of(data: list[str], data_type: str) -> str:
@@ -377,8 +350,3 @@ def _print_rows(rows: Sequence[tuple[str, str]]) -> None:
 def _print(text: str) -> None:
     coding = sys.stdout.encoding or "utf-8"  # a name may be no text, a terminal may lack "×"
     print(text.encode(coding, "replace").decode(coding))
-
-
-def _report(careamist: CAREamist, line: str) -> int:
-    print(("Stopped. " if careamist.was_stopped else "") + line, file=sys.stderr)
-    return _STOPPED if careamist.was_stopped else 0

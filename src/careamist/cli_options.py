@@ -1,15 +1,45 @@
-"""A pydantic model as options of a command line."""
+"""A pydantic model as options of a command line; what the commands have in common."""
 
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING, Any, NoReturn, get_args
+import sys
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn, get_args
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict
+
+from careamist.dataset.image_stack import FORMATS
+from careamist.utils.reshape_array import check_axes
 
 if TYPE_CHECKING:
-    from pydantic import BaseModel
     from pydantic.fields import FieldInfo
 
+    from careamist.careamist import CAREamist
+
+    FileType = str
+else:
+    FileType = Literal[tuple(name for name in FORMATS if name != "array")]
+
 WIDTH = 80  # of help and of what is printed
+STOPPED = 130
+TYPE = "Format, where it does not follow from the names."
+FILES = "TIFF, CZI, NumPy, PNG or JPEG files, Zarr stores or URLs, or folders of files."
+FIRST: dict[str, Any] = {"positional": True}
+
+
+def as_list(value: Any) -> Any:
+    """Return ["0", "2"] for ``0,2``."""
+    return value.split(",") if isinstance(value, str) else value
+
+
+Axes = Annotated[str, AfterValidator(check_axes)]
+Channels = Annotated[list[int], BeforeValidator(as_list)]
+
+
+class Command(BaseModel):
+    """One command: its options are its fields."""
+
+    model_config = ConfigDict(extra="forbid", protected_namespaces=())
 
 
 class UnusableError(Exception):
@@ -66,3 +96,14 @@ def _add_option(parser: argparse.ArgumentParser, name: str, field: FieldInfo) ->
     options["metavar"] = f"{{{','.join(names)}}}" if names else last_word
     flags = [f"-{extra['short']}", option] if "short" in extra else [option]
     parser.add_argument(*flags, required=field.is_required(), **options)
+
+
+def one_or_all(paths: list[str] | None) -> list[str] | str | None:
+    """Return one path as itself, so that of a folder the places below it are kept."""
+    return paths[0] if paths and len(paths) == 1 else paths
+
+
+def report(careamist: CAREamist, line: str) -> int:
+    """Say how a run has ended; return the exit code."""
+    sys.stderr.write(f"{'Stopped. ' if careamist.was_stopped else ''}{line}\n")
+    return STOPPED if careamist.was_stopped else 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -109,18 +110,34 @@ def release_memory() -> None:
 
 @contextmanager
 def cpu_threads(count: int | None) -> Iterator[None]:
-    """Compute with `count` CPU threads while this is entered; None changes nothing."""
+    """Compute with `count` CPU threads while this is entered; None changes nothing.
+
+    More than there are cores, as a model from a larger machine may ask for, are not started.
+    """
     if count is None:
         yield
         return
     import torch
 
     before = torch.get_num_threads()
-    torch.set_num_threads(count)
+    torch.set_num_threads(min(count, os.cpu_count() or count))
     try:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+@contextmanager
+def tuned_convolutions() -> Iterator[None]:
+    """Let cuDNN try its algorithms for each new size while this is entered; no GPU, no change."""
+    import torch
+
+    before = torch.backends.cudnn.benchmark
+    torch.backends.cudnn.benchmark = True
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.benchmark = before
 
 
 @contextmanager

@@ -4,11 +4,13 @@ CareamistError
 ├── AxesError · ShapeError · DataError · SettingsError · CheckpointError   (ValueError)
 ├── SourceNotFoundError                                                    (FileNotFoundError)
 ├── OutputExistsError                                                      (FileExistsError)
-├── UnreadableError                                                        (OSError)
-└── NotTrainedError · DivergedError                                        (RuntimeError)
+├── UnreadableError · DiskFullError                                        (OSError)
+└── NotTrainedError · DivergedError · SomeFailedError                      (RuntimeError)
 """
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 
 class CareamistError(Exception):
@@ -55,9 +57,27 @@ class UnreadableError(CareamistError, OSError):
     """A file that cannot be read as what it claims to be."""
 
 
+class DiskFullError(CareamistError, OSError):
+    """A result that does not fit on its disk."""
+
+
 class NotTrainedError(CareamistError, RuntimeError):
     """A prediction was asked of a model that was never trained."""
 
 
 class DivergedError(CareamistError, RuntimeError):
     """A training whose loss is no longer a number."""
+
+
+class SomeFailedError(CareamistError, RuntimeError):
+    """A run over several images some of which failed; the others are complete."""
+
+    @classmethod
+    def of(cls, failures: Mapping[str, str], count: int) -> SomeFailedError:
+        """Return the error that names the images and what went wrong with each."""
+        said = " ".join(f"{source}: {message}" for source, message in failures.items())
+        others = "The others are complete. " if len(failures) < count else ""
+        return cls(
+            f"{len(failures)} of {count} images could not be restored. {said}",
+            f"{others}Correct them and start again with overwrite='skip'.",
+        )

@@ -107,6 +107,19 @@ class ImageFinished(Event):
 
 
 @dataclass(frozen=True)
+class ImageFailed(Event):
+    """An image of several could not be restored; the run goes on with the next.
+
+    `index` is None if it could not even be opened.
+    """
+
+    index: int | None
+    source: str
+    message: str
+    hint: str = ""
+
+
+@dataclass(frozen=True)
 class RunFinished(Event):
     """The run did all it was asked to do."""
 

@@ -11,6 +11,7 @@ from careamist.events import (
     TERMINAL,
     EpochDone,
     Event,
+    ImageFailed,
     Noticed,
     RegionPredicted,
     RunStarted,
@@ -33,7 +34,9 @@ class ProgressBar:
             )
         if self._bar is None:
             return
-        if isinstance(event, Noticed):
+        if isinstance(event, ImageFailed):
+            self._bar.write(f"{event.source}: {event.message} {event.hint}", file=sys.stderr)
+        elif isinstance(event, Noticed):
             self._bar.write(event.message, file=sys.stderr)
         elif isinstance(event, (StepDone, RegionPredicted)):
             self._bar.update(event.done - self._bar.n)

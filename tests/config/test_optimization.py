@@ -38,7 +38,7 @@ def parameter():
 )
 def test_it_is_that_of_torch(name, parameters):
     ours, theirs = parameter(), parameter()
-    built = Optimizer(name=name, parameters=parameters).build([ours], 0.1)
+    built = Optimizer(name=name, parameters=parameters).build([ours], 0.1, fuse=False)
     expected = getattr(torch.optim, name)([theirs], lr=0.1, **parameters)
     assert type(built) is type(expected)
     for step in range(3):
@@ -47,6 +47,26 @@ def test_it_is_that_of_torch(name, parameters):
             optimizer.step()
     assert torch.equal(ours, theirs)
     assert not torch.equal(ours, torch.ones(3))
+
+
+@pytest.mark.parametrize("name", ["Adam", "AdamW", "Adamax", "SGD"])
+def test_all_weights_are_moved_in_one_go_where_that_is_possible(name):
+    ours, theirs = parameter(), parameter()
+    built = Optimizer(name=name).build([ours], 0.1)
+    assert built.defaults.get("fused", "never") == {"Adamax": "never"}.get(name, True)
+    expected = getattr(torch.optim, name)([theirs], lr=0.1)
+    for step in range(3):
+        for weight, optimizer in ((ours, built), (theirs, expected)):
+            weight.grad = torch.tensor([1.0, -2.0, step])
+            optimizer.step()
+    torch.testing.assert_close(ours, theirs)
+
+
+@pytest.mark.parametrize("given", [{"fused": False}, {"foreach": True}, {"differentiable": True}])
+def test_who_says_how_weights_are_moved_is_obeyed(given):
+    built = Optimizer(name="Adam", parameters=given).build([parameter()], 0.1)
+    assert not built.defaults["fused"]
+    assert given.items() <= built.defaults.items()
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,24 @@ def test_steps_follow_from_what_was_ordered(settings, epoch_steps, total):
     assert TrainingConfig().epoch_steps(3, 16) == 1
 
 
+@pytest.mark.parametrize(
+    ("settings", "epoch_steps", "between"),
+    [
+        ({}, 1, 20),
+        ({}, 6, 24),
+        ({}, 20, 20),
+        ({}, 300, 300),
+        ({"num_epochs": 10}, 3, 21),
+        ({"steps_per_epoch": 2}, 2, 2),  # ordered
+        ({"early_stopping": {}}, 3, 3),  # decided by epochs
+        ({"lr_schedule": {"name": "ReduceLROnPlateau"}}, 3, 3),
+        ({"lr_schedule": {"name": "StepLR", "step_size": 2}}, 3, 21),
+    ],
+)
+def test_validation_does_not_take_the_time_of_tiny_epochs(settings, epoch_steps, between):
+    assert TrainingConfig(**settings).validation_steps(epoch_steps) == between
+
+
 @pytest.mark.parametrize(("first", "last"), [(0, 1000), (500, 1500), (7, 8), (0, 2)])
 def test_the_rate_warms_up_falls_and_ends_low(first, last):
     training = TrainingConfig(learning_rate=0.01)
@@ -91,7 +109,10 @@ def test_what_is_given_says_how_long(given, steps, epochs):
         ({"learning_rate": 0}, "learning_rate"),
         ({"learning_rate": 2}, "learning_rate"),
         ({"gradient_clip": 0}, "gradient_clip"),
-        ({"precision": "16"}, "precision: Input should be 'float32', 'bfloat16' or 'float16'"),
+        (
+            {"precision": "16"},
+            "precision: Input should be 'auto', 'float32', 'bfloat16' or",
+        ),
         ({"logger": "mlflow"}, "logger: Input should be 'none', 'tensorboard' or 'wandb'"),
         ({"ema_decay": 1}, "ema_decay"),
         ({"early_stopping": {"patience": 0}}, "early_stopping.patience"),

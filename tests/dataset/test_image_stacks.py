@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import re
+import subprocess
 import sys
 import tracemalloc
 from collections.abc import Callable, Iterator, Sequence
@@ -515,3 +516,23 @@ def test_blocks_of_any_order_are_their_patches(data):
     size = [data.draw(st.integers(1, n - start)) for n, start in zip(spatial, coords, strict=True)]
     patches = [stack.extract_patch(s, None, coords, size) for s in samples]
     np.testing.assert_array_equal(stack.extract_block(samples, coords, size), np.stack(patches))
+
+
+def test_a_format_is_imported_when_it_is_asked_for():
+    code = """
+import sys
+import careamist.config
+from careamist.dataset.image_stack import FORMATS
+
+def imported():
+    return {name for name in FORMATS if f"careamist.dataset.image_stack.{name}" in sys.modules}
+
+assert imported() <= {"array"}, imported()
+assert not {"tifffile", "zarr", "pylibCZIrw"} & set(sys.modules)
+assert FORMATS["tiff"] is FORMATS["tiff"]
+assert ".tif" in FORMATS["tiff"].EXTENSIONS
+assert imported() <= {"array", "tiff"}, imported()
+assert [name for name, module in FORMATS.items() if not module.load] == []
+assert imported() == set(FORMATS)
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)

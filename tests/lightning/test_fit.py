@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import signal
 import subprocess
 import sys
@@ -58,7 +59,8 @@ def trained(config, work_dir, image=None, listeners=(), **data):
     [
         ({"num_steps": 1}, 1, [1]),
         ({"num_steps": 7, "steps_per_epoch": 3}, 7, [3, 6, 7]),
-        ({"num_epochs": 2}, 12, [6, 12]),  # 25 patches an epoch, 4 a batch
+        ({"num_epochs": 9}, 54, [24, 48, 54]),  # 25 patches an epoch, 4 a batch
+        ({"num_epochs": 2, "early_stopping": {"patience": 9}}, 12, [6, 12]),
         ({"num_epochs": 3, "steps_per_epoch": 2}, 6, [2, 4, 6]),
     ],
 )
@@ -68,8 +70,9 @@ def test_as_many_steps_as_ordered(tmp_path, training, total, validated_at):
     assert [event.done for event in of(StepDone, events)] == list(range(1, total + 1))
     assert {event.total for event in of(StepDone, events)} == {total}
     assert [event.step for event in of(EpochDone, events)] == validated_at
+    length = module_of(careamist).epoch_steps
     assert [event.epoch for event in of(EpochDone, events)] == [
-        i + 1 for i in range(len(validated_at))
+        math.ceil(step / length) for step in validated_at
     ]
     (started,) = of(RunStarted, events)
     assert (started.done, started.total) == (0, total)
@@ -156,11 +159,7 @@ def test_a_batch_that_does_not_fit_is_halved_until_it_does(tmp_path):
     assert careamist.config.data_config.batch_size == 4
     assert isinstance(events[-1], RunFinished)
     # nothing of the attempts is left: the same as batches of 4 from the start
-    alike = trained(
-        small(6, batch_size=4, training={"steps_per_epoch": module_of(careamist).epoch_steps}),
-        tmp_path,
-        noise(96, 96),
-    )
+    alike = trained(small(6, batch_size=4), tmp_path, noise(96, 96))
     assert_same_weights(alike, careamist)
     assert alike.get_losses() == careamist.get_losses()
 
@@ -350,7 +349,7 @@ def test_ten_epochs_then_ten_more_make_no_model_worse(tmp_path):
     first = careamist.get_losses()["val_loss"][-1][1]
     careamist.train(train_data=image)
     losses = [loss for _, loss in careamist.get_losses()["val_loss"]]
-    assert len(losses) == 20
+    assert len(losses) == 10  # of 9 steps each: every third one, and the ends
     assert losses[-1] <= first
 
 
@@ -481,7 +480,7 @@ def test_fewer_patches_than_a_batch_are_enough(tmp_path):
     careamist = trained(small(3, batch_size=16), tmp_path, noise(20, 20), [events.append])
     assert of(RunStarted, events)[0].resolved["n_patches"] < 16
     assert module_of(careamist).samples_done == 48
-    assert [event.step for event in of(EpochDone, events)] == [1, 2, 3]
+    assert [event.step for event in of(EpochDone, events)] == [3]
 
 
 def test_one_small_image_keeps_its_pixels_for_training(tmp_path):

@@ -14,7 +14,18 @@ from careamist import CAREamist
 from careamist.events import StepDone
 from careamist.lightning import TrainDataModule
 from careamist.lightning.module import RestorationModule
-from tiny import module_of, new, noise, small, small_care, waves
+from careamist.models.folded import memory_format
+from tiny import (
+    assert_same_state,
+    loaded,
+    module_of,
+    new,
+    noise,
+    small,
+    small_care,
+    stopping_after,
+    waves,
+)
 
 
 def data_for(config, **options):
@@ -63,7 +74,7 @@ def test_a_trainer_of_the_users_own_trains_validates_and_counts(supervised):
     assert (module.steps_done, module.samples_done) == (steps, 4 * steps)
     assert module.segment == (0, steps)
     assert module.epoch_steps == steps // 3
-    assert int(module.ema.n_averaged) == steps
+    assert module.ema_updates == steps
     assert any(
         not torch.equal(value, before[name]) for name, value in module.averaged.state_dict().items()
     )
@@ -210,6 +221,42 @@ def test_the_average_is_the_formula(tmp_path):
         decay = min(0.5, (1 + seen) / (10 + seen))
         average = decay * average + (1 - decay) * current
     torch.testing.assert_close(module_of(careamist).averaged.state_dict()["head.weight"], average)
+
+
+@pytest.mark.parametrize(("axes", "patch"), [("CYX", (16, 16)), ("CZYX", (8, 16, 16))])
+def test_weights_lie_as_convolutions_read_them_fastest(axes, patch):
+    config = small(1, axes=axes, patch_size=patch, n_channels=2)
+    layout = memory_format(len(patch))
+    module = RestorationModule(config)
+    for twin in (module, copy.deepcopy(module)):
+        for network in (twin.model, twin.averaged):
+            assert network.bottleneck[0].weight.is_contiguous(memory_format=layout)
+    # which changes results by rounding at most
+    images = torch.randn(2, 2, *patch, generator=torch.Generator().manual_seed(0))
+    plain = copy.deepcopy(module.model).to(memory_format=torch.contiguous_format)
+    assert plain.bottleneck[0].weight.is_contiguous()
+    torch.testing.assert_close(module.model(images), plain(images))
+
+
+def test_an_optimizer_goes_on_with_a_state_of_another_layout(tmp_path):
+    """Like that of a model which was trained elsewhere; a fused one would mix up its numbers."""
+    first = stopping_after(new(small(6), tmp_path), 3)
+    first.train(train_data=noise(64, 64))
+    path = first.run_dir / "last.ckpt"
+    state = torch.load(path, weights_only=True)
+    changed = 0
+    for kept in state["optimizer_state"]["state"].values():
+        for name, value in kept.items():
+            kept[name] = value.contiguous()
+            changed += kept[name].stride() != value.stride()
+    assert changed
+    for group in state["optimizer_state"]["param_groups"]:
+        group["fused"] = None
+    torch.save(state, tmp_path / "other.ckpt")
+    trained = [loaded(file, tmp_path) for file in (path, tmp_path / "other.ckpt")]
+    for careamist in trained:
+        careamist.train(train_data=noise(64, 64))
+    assert_same_state(*trained)
 
 
 def test_a_new_module_depends_on_its_seed_alone():

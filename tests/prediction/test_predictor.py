@@ -10,11 +10,15 @@ import torch
 
 from careamist.dataset.image_stack.array import ArrayStack
 from careamist.dataset.normalization import MeanStd
+from careamist.dataset.symmetry import ALL
 from careamist.dataset.tiling import Tiling
 from careamist.errors import SettingsError
-from careamist.events import RegionPredicted
+from careamist.events import Noticed, RegionPredicted
 from careamist.models.unet import UNetModel
-from careamist.prediction.predictor import plan_tiling, predict_stacks, predict_tiles
+from careamist.prediction.output import SPREAD, Output
+from careamist.prediction.plan import plan_tiling
+from careamist.prediction.predictor import Predictor
+from careamist.prediction.run import Telling, predict_outputs
 from careamist.prediction.sinks import ArraySink
 from careamist.stop import StopRequested, StopSignal
 
@@ -45,13 +49,23 @@ def reference(model: UNetModel, image: np.ndarray) -> np.ndarray:
     return out[tuple(slice(0, size) for size in image.shape)]
 
 
-def tiled(model: UNetModel, image: np.ndarray, tiling: Tiling) -> np.ndarray:
+def run(sink, stacks, model, tiling, listen=lambda _event: None, stop=None, **how) -> None:
+    """Predict stacks into a sink."""
+    predictor = Predictor(model, NORMALIZATION, stop=stop or StopSignal())
+    outputs = [
+        Output(index, stack, tiling.specs(index, stack.data_shape), **how)
+        for index, stack in enumerate(stacks)
+    ]
+    predict_outputs(sink, outputs, predictor, Telling("run", listen, lambda e: (str(e), "")))
+
+
+def tiled(model: UNetModel, image: np.ndarray, tiling: Tiling, **how) -> np.ndarray:
     """Assemble the cores in float64, as `ArraySink` would in float32."""
     axes = "ZYX" if image.ndim == 3 else "YX"
     out = np.full(image.shape, np.nan)
     tiles = tiling.specs(0, (1, 1, *image.shape))
     stack = ArrayStack(image, axes)
-    for region in predict_tiles(stack, tiles, model, NORMALIZATION, StopSignal()):
+    for region in Predictor(model, NORMALIZATION, **how).regions(stack, tiles):
         specs = region.region_spec
         place = zip(specs["stitch_coords"], specs["crop_size"], strict=True)
         out[tuple(slice(start, start + size) for start, size in place)] = region.data[0]
@@ -113,9 +127,7 @@ def test_float32_is_exact_to_its_precision() -> None:
     tiling = plan_tiling(model, (64, 64))
     sink = ArraySink()
     stack = ArrayStack(image, "YX")
-    predict_stacks(
-        sink, [stack], model, NORMALIZATION, tiling, "run", lambda _event: None, StopSignal()
-    )
+    run(sink, [stack], model, tiling)
     expected = reference(model.double(), image)
     np.testing.assert_allclose(sink.arrays[0], expected, atol=1e-4 * expected.std())
 
@@ -150,16 +162,7 @@ def test_the_sink_comes_before_the_news() -> None:
             seen.append(np.isfinite(sink.arrays[0][corner]))
 
     tiling = plan_tiling(model, (64, 64))
-    predict_stacks(
-        sink,
-        [ArrayStack(picture(100, 100), "YX")],
-        model,
-        NORMALIZATION,
-        tiling,
-        "run",
-        listen,
-        StopSignal(),
-    )
+    run(sink, [ArrayStack(picture(100, 100), "YX")], model, tiling, listen)
     assert seen
     assert all(seen)
 
@@ -174,7 +177,7 @@ def test_a_stop_between_tiles_keeps_what_is_done() -> None:
     tiling = plan_tiling(model, (64, 64))
     stacks = [ArrayStack(picture(100, 100), "YX")]
     with pytest.raises(StopRequested):
-        predict_stacks(sink, stacks, model, NORMALIZATION, tiling, "run", listen, stop)
+        run(sink, stacks, model, tiling, listen, stop)
     done = np.isfinite(sink.arrays[0])
     assert done.any()
     assert not done.all()
@@ -187,16 +190,121 @@ def test_stacks_of_samples_and_axes_come_back_as_they_were() -> None:
         order = ["TYX".index(axis) for axis in axes]
         sink = ArraySink()
         stack = ArrayStack(frames.transpose(order), "".join(axes))
-        predict_stacks(
-            sink,
-            [stack],
-            model,
-            NORMALIZATION,
-            plan_tiling(model, None),
-            "run",
-            lambda _event: None,
-            StopSignal(),
-        )
+        run(sink, [stack], model, plan_tiling(model, None))
         got = sink.arrays[0].transpose(np.argsort(order))
         for frame, image in zip(got, frames, strict=True):
             np.testing.assert_allclose(frame, reference(model, image.astype(np.float32)), atol=0.01)
+
+
+# -- averaged over flips and turns ---------------------------------------------------------------
+
+
+def averaged(model: UNetModel, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and spread over the eight orientations of the padded image, written independently."""
+    grid = 2**model.depth
+    padded = np.pad(image, [(0, -size % grid) for size in image.shape], mode="reflect")
+    found = []
+    for turns, flip in itertools.product(range(4), (False, True)):
+        turned = np.rot90(padded, turns, (-2, -1))
+        turned = turned[..., ::-1] if flip else turned
+        inputs = torch.from_numpy(np.ascontiguousarray((turned - 100.0) / 20.0))
+        with torch.no_grad():
+            out = model(inputs[None, None])[0, 0].numpy() * 20.0 + 100.0
+        out = out[..., ::-1] if flip else out
+        found.append(np.rot90(out, -turns, (-2, -1))[tuple(slice(0, n) for n in image.shape)])
+    return np.mean(found, axis=0), np.std(found, axis=0)
+
+
+@pytest.mark.parametrize("shape", [(150, 131), (5, 90)])
+def test_averaged_tiles_equal_the_averaged_whole(shape: tuple[int, int]) -> None:
+    model = calibrated(2, "nearest")
+    image = picture(*shape)
+    mean, spread = averaged(model, image)
+    got = tiled(model, image, plan_tiling(model, (64, 64)), symmetries=ALL, batch_size=3)
+    np.testing.assert_allclose(got, mean, atol=1e-10 * mean.std())
+    stack = ArrayStack(image, "YX")
+    tiles = plan_tiling(model, None).specs(0, (1, 1, *shape))
+    predictor = Predictor(model, NORMALIZATION, symmetries=ALL, spread=True)
+    (region,) = predictor.regions(stack, tiles)
+    np.testing.assert_allclose(region.data[0], mean, atol=1e-10 * mean.std())
+    np.testing.assert_allclose(region.additional_metadata[SPREAD][0], spread, atol=1e-9)
+    assert spread.max() > 0
+
+
+def test_averaged_volumes_are_turned_in_the_plane_only() -> None:
+    model = calibrated(1, "nearest", dims=3)
+    image = picture(9, 21, 16)
+    mean, _ = averaged(model, image)
+    got = tiled(model, image, plan_tiling(model, (8, 16, 16)), symmetries=ALL)
+    np.testing.assert_allclose(got, mean, atol=1e-10 * mean.std())
+
+
+# -- tiles in batches, pixels that are no number, types, order -------------------------------------
+
+
+@pytest.mark.parametrize("batch_size", [2, 5, 100])
+def test_batches_of_tiles_change_nothing(batch_size: int) -> None:
+    model = calibrated(2, "nearest")
+    image = picture(170, 131)
+    expected = reference(model, image)
+    got = tiled(model, image, plan_tiling(model, (64, 64)), batch_size=batch_size)
+    np.testing.assert_allclose(got, expected, atol=1e-10 * expected.std())
+
+
+def test_missing_pixels_stay_missing_and_do_not_spread() -> None:
+    model = calibrated(2, "nearest")
+    image = picture(100, 80)
+    image[20:25, 30] = np.nan
+    image[70, 70] = np.inf
+    told, sink = [], ArraySink()
+    run(sink, [ArrayStack(image, "YX")], model, plan_tiling(model, (64, 64)), told.append)
+    np.testing.assert_array_equal(np.isnan(sink.arrays[0]), ~np.isfinite(image))
+    (notice,) = [event.message for event in told if isinstance(event, Noticed)]
+    assert "6 of 8000 pixels are no numbers and stay so" in notice
+    filled = np.where(np.isfinite(image), image, image[np.isfinite(image)].mean())
+    near, far = np.s_[20:25, 31], np.s_[95:, :10]
+    expected = reference(model, filled)
+    np.testing.assert_allclose(sink.arrays[0][near], expected[near], atol=0.05 * expected.std())
+    np.testing.assert_allclose(sink.arrays[0][far], expected[far], atol=1e-4 * expected.std())
+
+
+def test_pixels_of_the_type_of_the_image_are_rounded_and_clipped() -> None:
+    model = calibrated(2, "nearest")
+    image = np.clip(picture(60, 60), 0, 127).astype(np.int8)
+    stack, told = ArrayStack(image, "YX"), []
+    as_float, as_input = ArraySink(), ArraySink()
+    tiling = plan_tiling(model, (64, 64))
+    run(as_float, [stack], model, tiling)
+    run(as_input, [stack], model, tiling, told.append, result_type="input")
+    exact, got = as_float.arrays[0], as_input.arrays[0]
+    assert got.dtype == np.int8
+    np.testing.assert_array_equal(got, np.clip(np.rint(exact), -128, 127))
+    outside = int(((np.rint(exact) < -128) | (np.rint(exact) > 127)).sum())
+    assert outside > 0
+    (notice,) = [event.message for event in told if isinstance(event, Noticed)]
+    assert f"{outside} of 3600 pixels were outside the range of int8" in notice
+
+
+def test_the_tile_that_is_looked_at_comes_first_and_a_user_may_move() -> None:
+    model, seen = calibrated(2, "nearest"), []
+    image = picture(3, 200, 200)
+    places = iter([(1, 195, 195)] * 3)  # then the top left of the last frame
+    tiling = plan_tiling(model, (64, 64))
+    output = Output(0, ArrayStack(image, "TYX"), tiling.specs(0, (3, 1, 200, 200)))
+
+    def listen(event: object) -> None:
+        if isinstance(event, RegionPredicted):
+            seen.append((event.specs["sample_idx"], *event.specs["stitch_coords"]))
+
+    predict_outputs(
+        ArraySink(),
+        [output],
+        Predictor(model, NORMALIZATION),
+        Telling("run", listen, lambda e: (str(e), "")),
+        wanted_first=lambda _index: next(places, (2, 0, 0)),
+    )
+    edge = max(corner for _, corner, _ in seen)
+    assert seen[0] == (1, edge, edge)
+    assert all(sample == 1 for sample, _, _ in seen[:3])
+    assert seen[3] == (2, 0, 0)
+    assert len(set(seen)) == len(seen) == len(output.tiles)  # every tile once

@@ -6,6 +6,7 @@ on the batch, the device or the precision.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import reduce
 from typing import TYPE_CHECKING, Literal, NamedTuple
@@ -100,20 +101,21 @@ def choose(shape: Sequence[int], percentage: float, keys: torch.Tensor) -> Centr
     keys = keys.view(-1, 1, 1)
     counters = torch.arange(channels * dims, device=device).view(channels, dims) + _MASK
     starts = integers(keys, counters) % box
-    boxes = torch.cartesian_prod(*(torch.arange(n, device=device) for n in counts))
-    counters = torch.arange(channels * len(boxes), device=device).view(channels, -1)
-    draws = integers(keys, counters + (_MASK + channels * dims))
+    counters = torch.arange(channels * math.prod(counts), device=device).view(channels, -1)
+    draws = integers(keys, counters + (_MASK + channels * dims)).unflatten(2, counts)
     points, valid = [], torch.ones_like(draws, dtype=torch.bool)
     for axis, (size, count) in enumerate(zip(spatial, counts, strict=True)):
         edges = torch.arange(-1, count, device=device) * box + starts[..., axis : axis + 1]
         edges >>= _BITS
-        number = boxes[:, axis]
-        first, end = edges[..., number], edges[..., number + 1]
-        point = first + draws % (end - first)
-        draws = draws // (end - first)
+        along = [count if other == axis else 1 for other in range(dims)]
+        first = edges[..., :-1].unflatten(2, along)
+        extent = edges.diff(dim=2).unflatten(2, along)
+        rest = draws // extent
+        point = first + (draws - rest * extent)
+        draws = rest
         valid &= (point >= 0) & (point < size)
-        points.append(point.clamp(0, size - 1))
-    return Centres(points, valid, draws)
+        points.append(point.clamp_(0, size - 1).flatten(2))
+    return Centres(points, valid.flatten(2), draws.flatten(2))
 
 
 def replace(
@@ -194,8 +196,9 @@ def uniform_values(
         choice = choice + (choice >= flat_index(own, extents))
     sources: list[torch.Tensor] = []
     for first, extent in zip(reversed(firsts), reversed(extents), strict=True):
-        sources.insert(0, first + choice % extent)
-        choice = choice // extent
+        rest = choice // extent
+        sources.insert(0, first + (choice - rest * extent))
+        choice = rest
     return images.flatten(2).gather(2, flat_index(sources, images.shape[2:]))
 
 

@@ -15,7 +15,7 @@ from pydantic import (
 )
 
 from careamist.dataset.augmentation import Augmentation, XYFlip, XYRandomRotate90
-from careamist.dataset.image_stack import FORMATS, czi
+from careamist.dataset.image_stack import FORMATS
 from careamist.dataset.normalization import AnyNormalization, MeanStd
 from careamist.dataset.patch_choices import AnyPatching, Stratified
 from careamist.dataset.patch_filter import AnyFilter
@@ -169,11 +169,11 @@ class DataConfig(BaseModel):
     def _fit_together(self) -> DataConfig:
         target_axes = self.target_axes or self.axes
         if self.data_type == "czi":
+            known = FORMATS["czi"].AXES
             for axes in (self.axes, target_axes):
-                if axes not in czi.AXES:
+                if axes not in known:
                     raise ValueError(
-                        f"axes='{axes}' do not fit a CZI file: expected one of "
-                        f"{', '.join(czi.AXES)}."
+                        f"axes='{axes}' do not fit a CZI file: expected one of {', '.join(known)}."
                     )
         spatial = self.spatial_axes
         if len(self.patch_size) != len(spatial):

@@ -49,12 +49,28 @@ class Optimizer(BaseModel):
             raise ValueError(f"{info.data['name']} refuses {value}: {error}.") from error
         return value
 
-    def build(self, weights: Iterable[torch.nn.Parameter], rate: float) -> torch.optim.Optimizer:
-        """Return the optimizer of some weights."""
+    def build(
+        self, weights: Iterable[torch.nn.Parameter], rate: float, *, fuse: bool = True
+    ) -> torch.optim.Optimizer:
+        """Return the optimizer of some weights.
+
+        Parameters
+        ----------
+        weights : iterable of torch.nn.Parameter
+            Where they will be trained: on their device.
+        rate : float
+            The learning rate.
+        fuse : bool
+            Whether all weights may be moved in one go, where torch can do that.
+        """
         import torch
 
         kind: Any = getattr(torch.optim, self.name)
-        optimizer: torch.optim.Optimizer = kind(list(weights), lr=rate, **self.parameters)
+        moved, how = list(weights), dict(self.parameters)
+        can_fuse = "fused" in inspect.signature(kind).parameters and not how.get("differentiable")
+        if can_fuse and not {"fused", "foreach"} & set(how):
+            how["fused"] = fuse and all(one.device.type in ("cpu", "cuda") for one in moved)
+        optimizer: torch.optim.Optimizer = kind(moved, lr=rate, **how)
         return optimizer
 
 

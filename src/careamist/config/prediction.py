@@ -13,11 +13,13 @@ from pydantic import (
     PositiveInt,
     ValidationError,
     field_validator,
+    model_validator,
 )
 
 from careamist.config.configuration import explain
 from careamist.config.data import DataConfig, DataType
-from careamist.dataset.sources import check_dtypes, guess_data_type, keep_in_memory, open_stacks
+from careamist.dataset.sources import check_dtypes, guess_data_type, keep_in_memory, open_groups
+from careamist.dataset.symmetry import Which
 from careamist.errors import SettingsError
 from careamist.utils.reshape_array import check_axes
 
@@ -55,6 +57,32 @@ class PredictionConfig(BaseModel):
     in_memory: bool = Field(
         False, title="In memory", description="Read whole images before they are restored."
     )
+    dtype: Literal["float32", "input"] = Field(
+        "float32",
+        title="Pixels",
+        description="float32 as predicted, or those of the image: rounded and clipped.",
+    )
+    tta: Which = Field(
+        "none",
+        title="Average",
+        description="Predict flipped and turned as well and average: in all eight ways, or in "
+        "those of the training. Smoother, and as many times slower.",
+    )
+    spread: bool = Field(
+        False,
+        title="Spread",
+        description="A second result: the standard deviation over the ways that are averaged.",
+    )
+    batch_size: PositiveInt = Field(1, title="Batch", description="Tiles at a time.")
+    num_workers: NonNegativeInt = Field(
+        0, title="Workers", description="Threads that read tiles ahead; 0 is one."
+    )
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = Field(
+        "auto",
+        title="Precision",
+        description="Of the computation; the results are float32. Automatic: what is clearly "
+        "faster here, for large images.",
+    )
     fuse_noisy: bool = Field(
         False,
         title="Fuse",
@@ -67,6 +95,12 @@ class PredictionConfig(BaseModel):
     def _known_axes(cls, value: str | None) -> str | None:
         return None if value is None else check_axes(value)
 
+    @model_validator(mode="after")
+    def _spread_of_several(self) -> PredictionConfig:
+        if self.spread and self.tta == "none":
+            raise ValueError("spread=True needs several predictions: set tta='all' or 'trained'.")
+        return self
+
     @classmethod
     def of(cls, **given: Any) -> PredictionConfig:
         """Return the configuration of some values; raise `SettingsError` if one is invalid."""
@@ -76,7 +110,11 @@ class PredictionConfig(BaseModel):
             raise SettingsError(explain(error), "Correct the settings.") from error
 
     def open(
-        self, data: Any, trained_on: DataConfig, loading: Loading | None = None
+        self,
+        data: Any,
+        trained_on: DataConfig,
+        loading: Loading | None = None,
+        failures: dict[str, Exception] | None = None,
     ) -> tuple[list[ImageStack], Sequence[int] | None]:
         """Open the images, and say which of their channels are used (None: all).
 
@@ -88,19 +126,26 @@ class PredictionConfig(BaseModel):
             What the model expects.
         loading : ReadFuncLoading or ImageStackLoading, optional
             How custom data are read.
+        failures : dict of str to Exception, optional
+            Given, images that cannot be used are put here, by source, and left out.
 
         Raises
         ------
         CareamistError
-            If they cannot be read, or are not what the model expects.
+            If they cannot be read, or are not what the model expects; with `failures`, if that
+            is true of all of them.
         """
         custom = "custom" if loading is not None else None
         data_type = self.data_type or custom or guess_data_type(data)
         axes = self.axes or trained_on.axes
-        stacks = open_stacks(data, data_type, axes, loading)
-        check_dtypes(stacks)
         by_default = trained_on.channels if "C" in axes else None
         wanted = by_default if self.channels is None else self.channels
         channels = None if wanted == "all" else wanted
-        trained_on.check_fits(stacks, channels)
+
+        def usable(group: Sequence[ImageStack]) -> None:
+            check_dtypes(group)
+            trained_on.check_fits(group, channels)
+
+        groups = open_groups(data, data_type, axes, loading, check=usable, failures=failures)
+        stacks = [stack for group in groups for stack in group]
         return keep_in_memory(stacks, self.in_memory, data_type), channels

@@ -11,9 +11,12 @@ from careamist.config.optimization import (
     Cosine,
     EarlyStopping,
     Optimizer,
+    ReduceLROnPlateau,
     Schedule,
     ValLosses,
 )
+
+_VALIDATE_EVERY = 20  # steps, at least: an epoch of a small image is over in one or two
 
 
 class TrainingConfig(BaseModel):
@@ -77,10 +80,11 @@ class TrainingConfig(BaseModel):
         description="Largest norm of the gradients of a step; longer ones are shortened.",
         json_schema_extra={"level": "hidden"},
     )
-    precision: Literal["float32", "bfloat16", "float16"] = Field(
-        "float32",
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = Field(
+        "auto",
         title="Precision",
-        description="Of the computation of a training step; weights are always float32.",
+        description="Of the computation of a training step; automatic is float32, or bfloat16 "
+        "where that is faster. Weights are always float32.",
         json_schema_extra={"level": "hidden"},
     )
     early_stopping: EarlyStopping | None = Field(
@@ -121,7 +125,7 @@ class TrainingConfig(BaseModel):
         None,
         ge=1,
         title="Threads",
-        description="CPU threads of the computation; all cores when not given.",
+        description="CPU threads of the computation; as many as are fastest when not given.",
         json_schema_extra={"level": "hidden"},
     )
 
@@ -150,6 +154,16 @@ class TrainingConfig(BaseModel):
     def epoch_steps(self, n_patches: int, batch_size: int) -> int:
         """Return the steps of an epoch of `n_patches` patches."""
         return self.steps_per_epoch or max(1, round(n_patches / batch_size))
+
+    def validation_steps(self, epoch_steps: int) -> int:
+        """Return the steps between two validations: whole epochs, about 20 steps at least.
+
+        It is each epoch where that was ordered, or where something is decided by epochs.
+        """
+        plateau = isinstance(self.lr_schedule, ReduceLROnPlateau)
+        if self.steps_per_epoch or self.early_stopping or plateau:
+            return epoch_steps
+        return epoch_steps * math.ceil(_VALIDATE_EVERY / epoch_steps)
 
     def total_steps(self, n_patches: int, batch_size: int) -> int:
         """Return how many optimizer steps this orders; minutes must be turned into steps first."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -54,18 +54,52 @@ def open_stacks(
 
 
 def open_groups(
-    data: Any, data_type: str, axes: str, loading: Loading | None = None
+    data: Any,
+    data_type: str,
+    axes: str,
+    loading: Loading | None = None,
+    *,
+    check: Callable[[Sequence[ImageStack]], None] | None = None,
+    failures: dict[str, Exception] | None = None,
 ) -> list[list[ImageStack]]:
-    """Open images as `open_stacks` does, and keep apart what comes from different sources."""
+    """Open images as `open_stacks` does, and keep apart what comes from different sources.
+
+    Parameters
+    ----------
+    data, data_type, axes, loading
+        As for `open_stacks`.
+    check : callable, optional
+        Called with the stacks of each source; raises if they are not wanted.
+    failures : dict of str to Exception, optional
+        Given, sources that cannot be opened or are not wanted are put here and left out, as long
+        as there are others.
+    """
     _check_type(data_type, loading)
     if isinstance(loading, ImageStackLoading):
         stacks = loading.load(data, axes)
         if not stacks:
             raise SourceNotFoundError("The loader returned no images.", "Check what it was given.")
+        if check is not None:
+            check(stacks)
         return [stacks]
     sources = find_sources(data, data_type, loading)
     reader: Any = loading if data_type == "custom" else FORMATS[data_type]
-    return [list(reader.load(source, axes)) for source in sources]
+    groups, failed = [], {}
+    for number, source in enumerate(sources):
+        try:
+            group = list(reader.load(source, axes))
+            if check is not None:
+                check(group)
+            groups.append(group)
+        except Exception as error:
+            if failures is None:
+                raise
+            failed[str(source) if is_path(source) else f"array {number}"] = error
+    if failed and not groups:
+        raise next(iter(failed.values()))
+    if failures is not None:
+        failures.update(failed)
+    return groups
 
 
 def keep_in_memory(
@@ -199,6 +233,14 @@ def is_path(data: Any) -> bool:
     """Return whether `data` is a path, a URI, or a list of these."""
     first = data[0] if isinstance(data, (list, tuple)) and data else data
     return isinstance(first, (str, os.PathLike))
+
+
+def root_of(data: Any) -> Path | None:
+    """Return the folder that stands for the images, None if they were named one by one."""
+    if not is_path(data) or isinstance(data, (list, tuple)) or is_uri(data):
+        return None
+    path = Path(data).expanduser()
+    return path if path.is_dir() and not is_store(path) else None
 
 
 def is_uri(item: Any) -> bool:

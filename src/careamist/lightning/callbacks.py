@@ -70,13 +70,14 @@ class RunCallback(pl.Callback):
             )
         self.emit(StepDone(self.run_id, done, total, value))
         is_over = False
-        if done % pl_module.epoch_steps == 0 or done == total:
+        training = pl_module.config.training_config
+        if done % training.validation_steps(pl_module.epoch_steps) == 0 or done == total:
             self._end_epoch(trainer, pl_module)
-            early = pl_module.config.training_config.early_stopping
+            early = training.early_stopping
             first = pl_module.segment[0]  # a training that is continued gets its chance
             losses = [entry for entry in pl_module.history["val_loss"] if entry[0] > first]
             is_over = early is not None and done < total and early.is_over(losses)
-        if done % pl_module.config.training_config.checkpoint_every == 0 and done < total:
+        if done % training.checkpoint_every == 0 and done < total:
             self.save(pl_module, f"step_{done:06d}.ckpt")
         if is_over:
             pl_module.segment = (pl_module.segment[0], done)

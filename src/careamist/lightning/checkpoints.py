@@ -35,11 +35,12 @@ def save(module: RestorationModule, path: Path) -> Path:
             "history": module.history,
             "loss_sum": float(module.loss_sum),
             "loss_count": module.loss_count,
-            "ema_updates": int(module.ema.n_averaged),
+            "ema_updates": module.ema_updates,
         },
         "state_dict": module.averaged.state_dict(),
         "raw_state_dict": module.model.state_dict(),
         "optimizer_state": module.optimizer_state,
+        "scaler_state": module.scaler_state,
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(path.name + ".part")
@@ -94,8 +95,9 @@ def _restored(state: dict[str, Any], info: dict[str, Any]) -> RestorationModule:
     module = RestorationModule(Configuration.model_validate(info["config"]))
     module.averaged.load_state_dict(state["state_dict"])
     module.model.load_state_dict(state["raw_state_dict"])
-    module.ema.n_averaged.fill_(info["ema_updates"])
+    module.ema_updates = info["ema_updates"]
     module.optimizer_state = state["optimizer_state"]
+    module.scaler_state = state.get("scaler_state")  # not in early files
     module.steps_done, module.samples_done = info["steps_done"], info["samples_done"]
     module.segment = (info["segment"][0], info["segment"][1])
     module.epoch_steps = info["epoch_steps"]

@@ -11,29 +11,39 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.plugins import MixedPrecision
 
 from careamist import __version__
-from careamist.compute import describe_device, is_out_of_memory, resolve_device
+from careamist.compute import (
+    cpu_threads,
+    describe_device,
+    is_out_of_memory,
+    resolve_device,
+    tuned_convolutions,
+)
 from careamist.errors import SettingsError
 from careamist.events import Noticed, RunStarted
 from careamist.lightning import checkpoints
 from careamist.lightning.callbacks import RunCallback
 from careamist.lightning.loggers import loggers
+from careamist.lightning.preview import PreviewCallback
+from careamist.lightning.timing import DTYPES, settle
 from careamist.models.interrupt import interruptible
 from careamist.stop import StopRequested
 
 if TYPE_CHECKING:
     from careamist.lightning.data_modules import TrainDataModule
     from careamist.lightning.module import RestorationModule
+    from careamist.lightning.preview import PreviewView
     from careamist.runner import Frame
 
 _STEP_GRACE = 0.5  # seconds that a step is given to end before it is dropped
 _TIMED_STEPS = 6
-_PRECISION = {"float32": "32-true", "bfloat16": "bf16-mixed", "float16": "16-mixed"}
+_PRECISION = {"float32": "32-true", "bfloat16": "bf16-mixed"}
 
 
 def fit(
@@ -42,11 +52,13 @@ def fit(
     folder: Path,
     run: Frame,
     callbacks: Sequence[pl.Callback] = (),
+    preview: PreviewView | None = None,
 ) -> None:
     """Train a module, and write ``last.ckpt`` however the run ends.
 
     A module that has not reached the end of its segment goes on to it; another one gets a new
     segment of the configured length. A batch that does not fit into memory is halved.
+    Precision and threads that are left to the machine are found by timing, once for a module.
 
     Parameters
     ----------
@@ -61,13 +73,25 @@ def fit(
         a second.
     callbacks : sequence of pytorch_lightning.Callback
         More callbacks, of the user.
+    preview : PreviewView, optional
+        Is shown what the network makes of an image, while it learns.
     """
+    device = resolve_device(module.config.training_config.device)
+    data.notices += settle(module, device, run.stop.check)
+    with cpu_threads(module.config.training_config.num_threads), tuned_convolutions():
+        _fit(module, data, device, folder, run, callbacks, preview)
+
+
+def _fit(
+    module: RestorationModule,
+    data: TrainDataModule,
+    device: torch.device,
+    folder: Path,
+    run: Frame,
+    callbacks: Sequence[pl.Callback],
+    preview: PreviewView | None,
+) -> None:
     training = module.config.training_config
-    device = resolve_device(training.device)
-    if training.precision == "float16" and device.type == "cpu":
-        raise SettingsError(
-            "precision='float16' does not train on the CPU.", "Choose 'bfloat16' or 'float32'."
-        )
     for listener in loggers(training.logger, folder, module.config.model_dump(mode="json")):
         run.listen(listener)
     notices = _plan(module, data, device, run)
@@ -75,10 +99,11 @@ def fit(
     for notice in (*data.notices, *notices):
         run.emit(Noticed(run.run_id, notice))
     callback = RunCallback(run.run_id, run.emit, run.stop, folder)
+    own = [callback] if preview is None else [callback, PreviewCallback(preview, run, folder)]
 
     def train() -> None:
         with interruptible(module.model, run.stop, _STEP_GRACE), _quiet_lightning():
-            _trainer(module, device, [callback, *callbacks]).fit(module, datamodule=data)
+            _trainer(module, device, [*own, *callbacks]).fit(module, datamodule=data)
 
     try:
         while (to_do := module.segment[1] - module.steps_done) > 0:
@@ -127,7 +152,7 @@ def _seconds_per_step(
     trial = copy.deepcopy(module).to(device).train()
     training, batch_size = module.config.training_config, module.config.data_config.batch_size
     optimizer = training.optimizer.build(trial.model.parameters(), training.learning_rate)
-    dtype = {"bfloat16": torch.bfloat16, "float16": torch.float16}.get(training.precision)
+    dtype = DTYPES.get(training.precision)
     times = []
     for step in range(_TIMED_STEPS):
         run.stop.check()
@@ -139,15 +164,16 @@ def _seconds_per_step(
         loss.backward()
         optimizer.step()
         optimizer.zero_grad()
-        trial.ema.update_parameters(trial.model)
+        trial.average()
         float(loss.detach())  # waits for the device
         times.append(time.perf_counter() - start)
     start = time.perf_counter()
     data.plan(0, 0, batch_size)
     trial.evaluate(data.val_batches())
     validation = time.perf_counter() - start
-    steps = training.epoch_steps(len(data.train_dataset), batch_size)
-    return statistics.median(times[1:]) + validation / steps  # the first one warms up
+    epoch = training.epoch_steps(len(data.train_dataset), batch_size)
+    # the first one warms up
+    return statistics.median(times[1:]) + validation / training.validation_steps(epoch)
 
 
 def _fits_into_memory(module: RestorationModule, act: Callable[[], None]) -> bool:
@@ -209,7 +235,7 @@ def _trainer(
     return pl.Trainer(
         accelerator="gpu" if on_gpu else device.type,
         devices=[device.index or 0] if on_gpu else 1,
-        precision=_PRECISION[training.precision],  # type: ignore[arg-type]
+        **_precision(module, device),
         gradient_clip_val=training.gradient_clip,
         max_epochs=1,  # the loader holds all steps of the run
         limit_val_batches=0,  # validation is at steps of the run, not of the loader
@@ -221,6 +247,17 @@ def _trainer(
         num_sanity_val_steps=0,
         use_distributed_sampler=False,
     )
+
+
+def _precision(module: RestorationModule, device: torch.device) -> dict[str, Any]:
+    """Return what tells a trainer the precision; float16 goes on scaling the loss as before."""
+    precision = module.config.training_config.precision
+    if precision != "float16":
+        return {"precision": _PRECISION[precision]}
+    scaler = torch.amp.GradScaler(device.type)
+    if module.scaler_state:
+        scaler.load_state_dict(module.scaler_state)
+    return {"plugins": MixedPrecision("16-mixed", device.type, scaler)}
 
 
 @contextmanager

@@ -31,16 +31,20 @@ class Model:
         None until the data were seen.
     run_dir : Path or None
         Folder of the checkpoints of the latest training.
+    source : Path or None
+        The file or the folder that was loaded.
     """
 
     def __init__(self, ordered: Configuration | str | Path) -> None:
         self.module: RestorationModule | None = None
         self.run_dir: Path | None = None
+        self.source: Path | None = None
         self._chosen: tuple[Path, RestorationModule] | None = None
         self._home: Path | None = None  # folder of the checkpoint that was loaded
         self._trusts_home = False  # whether it was chosen as a folder, so that best.ckpt counts
         if isinstance(ordered, (str, Path)):
             path = _found(ordered)
+            self.source = Path(ordered).expanduser().absolute()
             self._home, self._trusts_home = path.parent, not Path(ordered).expanduser().is_file()
             self.module = checkpoints.load(path)
             ordered = self.module.config

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterable
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytorch_lightning as pl
 import torch
-from torch.optim.swa_utils import AveragedModel
+
+from careamist.models.network import memory_format
 
 if TYPE_CHECKING:
     from careamist.config.configuration import Configuration
@@ -32,16 +33,20 @@ class RestorationModule(pl.LightningModule):
     ----------
     model : UNetModel
         The weights that are optimised.
-    ema : torch.optim.swa_utils.AveragedModel
+    averaged : UNetModel
         Their running average: what validates, predicts and is saved first.
+    ema_updates : int
+        Steps that went into the average.
     steps_done, samples_done : int
         Optimizer steps and samples of the stream that went into the weights.
     segment : tuple of int
         First and last step of the learning rate schedule in force.
     epoch_steps : int
-        Steps between two validations.
+        Steps of an epoch.
     history : dict
         ``train_loss`` and ``val_loss`` as lists of [step, value].
+    optimizer_state, scaler_state : dict or None
+        Of the optimizer, and of what scales the loss in float16; a training goes on with them.
 
     Examples
     --------
@@ -65,17 +70,16 @@ class RestorationModule(pl.LightningModule):
             self.model = config.algorithm_config.build_model(
                 data.dims, n_in, data.n_channels_out or n_in
             )
-        if data.dims == 2:
-            self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.ema = AveragedModel(
-            self.model, multi_avg_fn=partial(_moving_average, config.training_config.ema_decay)
-        )
+        self.model.to(memory_format=memory_format(data.dims))  # type: ignore[call-overload]
+        self.averaged: UNetModel = copy.deepcopy(self.model).requires_grad_(False)
+        self.ema_updates = 0
         self.steps_done, self.samples_done = 0, 0
         self.segment = (0, 0)
         self.epoch_steps = 1
         self.history: dict[str, list[list[float]]] = {"train_loss": [], "val_loss": []}
         self.loss_sum, self.loss_count = torch.zeros(()), 0
         self.optimizer_state: dict[str, Any] | None = None
+        self.scaler_state: dict[str, Any] | None = None
 
     def prepare(self, dataset: PatchDataset) -> None:
         """Let the algorithm fit what it fits before the first step, on the first patches."""
@@ -83,12 +87,6 @@ class RestorationModule(pl.LightningModule):
         inputs, targets = self._normalized(batch)
         self.config.algorithm_config.prepare(self.model, inputs, targets)
         self.averaged.load_state_dict(self.model.state_dict())
-
-    @property
-    def averaged(self) -> UNetModel:
-        """The averaged network."""
-        network: UNetModel = self.ema.module  # type: ignore[assignment]
-        return network
 
     def training_step(self, batch: Batch, batch_idx: int) -> torch.Tensor:
         """Return the loss of a batch."""
@@ -116,9 +114,13 @@ class RestorationModule(pl.LightningModule):
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Return the optimizer, with its state from before if this training is continued."""
         training = self.config.training_config
-        optimizer = training.optimizer.build(self.model.parameters(), training.learning_rate)
+        optimizer = training.optimizer.build(
+            self.model.parameters(),
+            training.learning_rate,
+            fuse=not self.trainer.gradient_clip_val,  # Lightning clips for no fused one
+        )
         if self.optimizer_state is not None:
-            optimizer.load_state_dict(self.optimizer_state)
+            _restore(optimizer, self.optimizer_state)
         return optimizer
 
     @property
@@ -141,8 +143,21 @@ class RestorationModule(pl.LightningModule):
         super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
         self.steps_done += 1
         self.samples_done += self.config.data_config.batch_size
-        self.ema.update_parameters(self.model)
+        self.average()
         self.optimizer_state = optimizer.optimizer.state_dict()
+        scaler = getattr(self.trainer.precision_plugin, "scaler", None)
+        if scaler is not None:  # its step has waited for the device already
+            self.scaler_state = scaler.state_dict()
+
+    @torch.no_grad()
+    def average(self) -> None:
+        """Move the average towards the weights, faster while it has seen little."""
+        seen, decay = self.ema_updates, self.config.training_config.ema_decay
+        share = 1 - min(decay, (1 + seen) / (10 + seen)) if seen else 1.0
+        mine: list[torch.Tensor] = list(self.averaged.parameters())
+        torch._foreach_lerp_(mine, list(self.model.parameters()), share)
+        torch._foreach_copy_(list(self.averaged.buffers()), list(self.model.buffers()))
+        self.ema_updates += 1
 
     def add_loss(self, loss: torch.Tensor) -> None:
         """Remember the loss of a step, on its device, for the mean over the epoch."""
@@ -179,14 +194,11 @@ class RestorationModule(pl.LightningModule):
         return total / count if count else None
 
     def _loss(self, network: UNetModel, batch: Batch, *, augment: bool) -> torch.Tensor:
-        data = self.config.data_config
         inputs, targets = self._normalized(batch)
         for augmentation in self.config.augmentations if augment else ():
             inputs = augmentation.apply(inputs, batch.keys)
             if targets is not None:  # the same keys: the same flips and turns
                 targets = augmentation.apply(targets, batch.keys)
-        if data.dims == 2:
-            inputs = inputs.contiguous(memory_format=torch.channels_last)
         return self.config.algorithm_config.loss(network, inputs, batch.keys, targets)
 
     def _normalized(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor | None]:
@@ -196,13 +208,16 @@ class RestorationModule(pl.LightningModule):
         return normalization.apply(batch.inputs), normalization.apply_target(batch.targets)
 
 
-@torch.no_grad()
-def _moving_average(
-    decay: float,
-    averaged: list[torch.Tensor],
-    current: list[torch.Tensor],
-    count: torch.Tensor | int,
-) -> None:
-    """Move the average towards the current weights, faster while it has seen little."""
-    seen = int(count)
-    torch._foreach_lerp_(averaged, current, 1 - min(decay, (1 + seen) / (10 + seen)))
+def _restore(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
+    """Give an optimizer its state from before; how it computes is its own affair."""
+    own = [(group["foreach"], group.get("fused")) for group in optimizer.param_groups]
+    optimizer.load_state_dict(state)
+    for group, (foreach, fused) in zip(optimizer.param_groups, own, strict=True):
+        group["foreach"] = foreach
+        if "fused" in group:
+            group["fused"] = fused
+    for weights, kept in optimizer.state.items():
+        for name, value in kept.items():
+            if isinstance(value, torch.Tensor) and value.shape == weights.shape:
+                # a fused optimizer walks through the memory of both: of the same layout
+                kept[name] = torch.empty_like(weights, dtype=value.dtype).copy_(value)

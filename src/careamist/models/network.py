@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 if TYPE_CHECKING:
+    import torch
+
     from careamist.models.unet import UNetModel
 
 
@@ -128,3 +130,10 @@ def grid_of(dims: int, depth: int, pool_z: bool) -> tuple[int, ...]:
 def pooled_axes(dims: int, pool_z: bool) -> tuple[bool, ...]:
     """Return which of the spatial axes (Z)YX are halved at each level."""
     return (pool_z, True, True)[-dims:]
+
+
+def memory_format(dims: int) -> torch.memory_format:
+    """Return how images lie in memory that convolutions read fastest: channels last."""
+    import torch
+
+    return torch.channels_last if dims == 2 else torch.channels_last_3d

@@ -164,11 +164,13 @@ class UNetModel(nn.Module):
         for block in self.decoder:
             skip, x = skips.pop(), self.up(x)
             x = block(x if self.n2v2 and not skips else self._joined(skip, x))
-        out: torch.Tensor = self.head(x)
-        if self.residual:
-            out = out + given
-        if self.linear_filter is not None:
-            out = out + apply_filter(given, self.linear_filter)
+        # in full precision, whatever the rest is computed in: here the result gets its digits
+        with torch.autocast(x.device.type, enabled=False):
+            out: torch.Tensor = self.head(x.to(self.head.weight.dtype))
+            if self.residual:
+                out = out + given
+            if self.linear_filter is not None:
+                out = out + apply_filter(given, self.linear_filter)
         return out
 
     def _joined(self, skip: torch.Tensor, below: torch.Tensor) -> torch.Tensor:

@@ -1,217 +1,142 @@
-"""One image through the network, tile by tile."""
+"""The network at work: windows of an image become regions of its result."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from careamist.compute import describe_device, free_memory
 from careamist.dataset.region import ImageRegionData, TileSpecs
-from careamist.dataset.sources import warnings_of
-from careamist.dataset.tiling import Tiling, read_window
-from careamist.errors import SettingsError
-from careamist.events import (
-    Event,
-    ImageFinished,
-    ImageStarted,
-    Noticed,
-    RegionPredicted,
-    RunStarted,
-)
+from careamist.dataset.symmetry import IDENTITY, Symmetry
+from careamist.dataset.tiling import read_window
 from careamist.models.interrupt import interruptible
+from careamist.models.network import memory_format
 from careamist.prediction.fusion import Fusion
+from careamist.prediction.output import SPREAD
+from careamist.stop import StopSignal
 
 if TYPE_CHECKING:
+    import torch
+
     from careamist.dataset.image_stack import ImageStack
     from careamist.dataset.normalization import Normalization
     from careamist.models.unet import UNetModel
-    from careamist.prediction.sinks import Sink
-    from careamist.stop import StopSignal
 
-# Larger activations are mapped and zeroed anew by each operation (glibc). In a volume the halo
-# weighs more: there fewer, larger tiles win.
-_ACTIVATION_BYTES = {2: 32 * 2**20, 3: 512 * 2**20}
+Precision = Literal["float32", "bfloat16", "float16"]
+Window = NDArray[Any]
+"""As it was read: C(Z)YX."""
+Pixels = NDArray[np.floating]
+
 _FUSION_TILES = 8  # of an image, that its fusion is fitted on
-_ACTIVATIONS_AT_ONCE = 12  # as large as the largest: skips, and what the convolution needs
 
 
-def plan_tiling(
-    model: UNetModel,
-    tile_size: Sequence[int] | str | None,
-    tile_overlap: Sequence[int] | str = "auto",
-    data_shapes: Sequence[Sequence[int]] = (),
-) -> Tiling:
-    """Return the tiling for a network.
+@dataclass(frozen=True)
+class Predictor:
+    """Predicts tiles of images.
 
     Parameters
     ----------
-    model : UNetModel
-        States its grid and halo.
-    tile_size : sequence of int, "auto" or None
-        Window in (Z)YX, halo included; None for whole images, "auto" for windows whose largest
-        activation stays below 32 MiB, less where memory is short.
-    tile_overlap : sequence of int or "auto"
-        Overlap of neighbouring windows in (Z)YX; "auto" is twice the halo, which is exact.
-    data_shapes : sequence of sequence of int
-        SC(Z)YX shapes of the images: "auto" gives what a thin axis does not need to the others.
-    """
-    grid, halo = model.grid, model.halo
-    if tile_size == "auto":
-        values_per_pixel = 3 * model.head.in_channels  # the concatenation at full resolution
-        room = min(_ACTIVATION_BYTES[len(grid)], free_memory() // _ACTIVATIONS_AT_ONCE)
-        pixels = room / (4 * values_per_pixel)
-        return Tiling(grid, halo, _auto_tile(pixels, grid, halo, data_shapes))
-    if isinstance(tile_size, str) or (isinstance(tile_overlap, str) and tile_overlap != "auto"):
-        raise SettingsError(
-            f"tile_size={tile_size!r}, tile_overlap={tile_overlap!r} is not understood:",
-            "expected numbers of pixels, 'auto' or (for tile_size) None.",
-        )
-    if not isinstance(tile_overlap, str):
-        if len(tile_overlap) != len(grid):
-            raise SettingsError(
-                f"tile_overlap={tuple(tile_overlap)} does not fit {len(grid)} spatial axes:",
-                f"give {len(grid)} numbers, or 'auto'.",
-            )
-        halo = tuple(
-            -(-int(overlap) // (2 * step)) * step
-            for overlap, step in zip(tile_overlap, grid, strict=True)
-        )
-    return Tiling(grid, halo, None if tile_size is None else tuple(map(int, tile_size)))
-
-
-def _auto_tile(
-    pixels: float,
-    grid: Sequence[int],
-    halo: Sequence[int],
-    data_shapes: Sequence[Sequence[int]],
-) -> tuple[int, ...]:
-    """Return windows of about `pixels` that are no longer than the longest image on any axis."""
-    dims = len(grid)
-    longest = [max((shape[2 + i] for shape in data_shapes), default=2**31) for i in range(dims)]
-    tile = [0] * dims
-    for place, axis in enumerate(sorted(range(dims), key=longest.__getitem__)):
-        edge = int(pixels ** (1 / (dims - place)))
-        least = 3 * halo[axis]  # a core as large as the halo: less would mostly compute context
-        wanted = min(max(edge, least), -(-longest[axis] // grid[axis]) * grid[axis])
-        tile[axis] = wanted // grid[axis] * grid[axis]
-        pixels /= max(tile[axis], 1)
-    return tuple(tile)
-
-
-def predict_stacks(
-    sink: Sink,
-    stacks: Sequence[ImageStack],
-    model: UNetModel,
-    normalization: Normalization,
-    tiling: Tiling,
-    run_id: str,
-    emit: Callable[[Event], None],
-    stop: StopSignal,
-    channels: Sequence[int] | None = None,
-    *,
-    fuse: bool = False,
-) -> None:
-    """Predict images into a sink, one after the other, and tell it.
-
-    Parameters
-    ----------
-    sink : Sink
-        Asked first whether it can keep the results; gets each region before anybody hears of it.
-    stacks : sequence of ImageStack
-        The images.
-    model, normalization, stop, channels
-        As for `predict_tiles`.
-    tiling : Tiling
-        How images are cut.
-    run_id : str
-        The run that events belong to.
-    emit : callable
-        Takes the events.
-    fuse : bool
-        Whether a part of the noisy pixel is given back, see `fusion`.
-    """
-    sink.check(stacks)
-    plans = [tiling.specs(index, tuple(stack.data_shape)) for index, stack in enumerate(stacks)]
-    total, done = sum(len(tiles) for tiles in plans), 0
-    weight = next(model.parameters())
-    resolved = {
-        "device": describe_device(weight.device),
-        "tile_size": tiling.tile_size,
-        "halo": tiling.halo,
-    }
-    emit(RunStarted(run_id, "predict", total, resolved=resolved))
-    for warning in warnings_of(stacks):
-        emit(Noticed(run_id, warning))
-    for index, (stack, tiles) in enumerate(zip(stacks, plans, strict=True)):
-        shape, axes = sink.start(index, stack, model.head.out_channels)
-        emit(ImageStarted(run_id, index, str(stack.source), shape, "float32", axes))
-        fusion = None
-        if fuse:
-            some = tiles[:: -(-len(tiles) // _FUSION_TILES)]
-            parts = predict_tiles(stack, some, model, normalization, stop, channels)
-            fusion = Fusion.fit(
-                (_core(read_window(stack, specs, channels), specs), region.data)
-                for specs, region in zip(some, parts, strict=True)
-            )
-        for region in predict_tiles(stack, tiles, model, normalization, stop, channels, fusion):
-            sink.write(region)
-            done += 1
-            emit(RegionPredicted(run_id, index, region.region_spec, done, total))
-        emit(ImageFinished(run_id, index, str(stack.source), sink.finish(index)))
-
-
-def predict_tiles(
-    stack: ImageStack,
-    tiles: Sequence[TileSpecs],
-    model: UNetModel,
-    normalization: Normalization,
-    stop: StopSignal,
-    channels: Sequence[int] | None = None,
-    fusion: Fusion | None = None,
-) -> Iterator[ImageRegionData]:
-    """Yield the core of each tile, in the units of the file.
-
-    Parameters
-    ----------
-    stack : ImageStack
-        The image.
-    tiles : sequence of TileSpecs
-        Its tiles, in the order in which they are wanted.
     model : UNetModel
         In evaluation mode; its dtype and device are those of the computation.
     normalization : Normalization
         The one of the training.
+    channels : sequence of int, optional
+        Channels of the images to use.
+    symmetries : sequence of Symmetry
+        Orientations that are averaged.
+    spread : bool
+        Whether regions bring the standard deviation over the orientations along.
+    batch_size : int
+        Tiles at a time.
+    fuse : bool
+        Whether a part of the noisy pixel is given back, see `fusion`.
+    precision : {"float32", "bfloat16", "float16"}
+        What the layers of the network compute in, except the last one, if its weights are float32.
+    workers : int
+        Threads that compute, each a batch of its own. The thread that asks for the regions reads
+        the next windows and keeps the last regions meanwhile.
     stop : StopSignal
         Checked between tiles and between layers.
-    channels : sequence of int, optional
-        Channels of the image to use.
-    fusion : Fusion, optional
-        Gives back a part of the noisy pixel.
-
-    Raises
-    ------
-    StopRequested
-        If the signal was set.
     """
-    import torch
 
-    weight = next(model.parameters())
-    with interruptible(model, stop):
-        for specs in tiles:
-            stop.check()
-            window = read_window(stack, specs, channels)
-            pixels = torch.from_numpy(np.array(window, dtype=np.float32, order="C"))
-            # an inference-mode block must not stay open across a yield: it belongs to the thread
-            with torch.inference_mode():
-                pixels = pixels.unsqueeze(0).to(weight.device, weight.dtype)
-                restored = normalization.undo(model(normalization.apply(pixels)))
-                restored = restored[0].cpu().numpy()
-            data = _core(restored, specs)
+    model: UNetModel
+    normalization: Normalization
+    channels: Sequence[int] | None = None
+    symmetries: Sequence[Symmetry] = (IDENTITY,)
+    spread: bool = False
+    batch_size: int = 1
+    fuse: bool = False
+    precision: Precision = "float32"
+    workers: int = 1
+    stop: StopSignal = field(default_factory=StopSignal)
+
+    def regions(
+        self, stack: ImageStack, tiles: Iterable[TileSpecs], fusion: Fusion | None = None
+    ) -> Iterator[ImageRegionData]:
+        """Yield the core of each tile, float, in the units of the file.
+
+        Pixels of the image that are no number are not predicted: they are NaN in the result, and
+        their neighbours are predicted as if the mean of the window stood there.
+
+        Parameters
+        ----------
+        stack : ImageStack
+            The image.
+        tiles : iterable of TileSpecs
+            Its tiles, in the order in which they are wanted.
+        fusion : Fusion, optional
+            Gives back a part of the noisy pixel.
+
+        Raises
+        ------
+        StopRequested
+            If the signal was set: it is checked between tiles and between layers.
+        """
+        with interruptible(self.model, self.stop), self._pool() as pool:
+            waiting: deque[tuple[list[TileSpecs], list[Window], Future[Pixels]]] = deque()
+            try:
+                for batch in _batches(tiles, self.batch_size):
+                    self.stop.check()
+                    given = [read_window(stack, specs, self.channels) for specs in batch]
+                    waiting.append((batch, given, pool.submit(self._restored, given)))
+                    if len(waiting) > self.workers:
+                        yield from self._cores(stack, *waiting.popleft(), fusion)
+                while waiting:
+                    yield from self._cores(stack, *waiting.popleft(), fusion)
+            finally:
+                for _, _, future in waiting:
+                    future.cancel()
+
+    def _pool(self) -> ThreadPoolExecutor:
+        """Return threads that compute, and share the cores among them."""
+        import torch
+
+        each = max(torch.get_num_threads() // self.workers, 1)
+        return ThreadPoolExecutor(
+            self.workers, "careamist-tiles", initializer=torch.set_num_threads, initargs=(each,)
+        )
+
+    def _cores(
+        self,
+        stack: ImageStack,
+        batch: Sequence[TileSpecs],
+        windows: Sequence[Window],
+        results: Future[Pixels],
+        fusion: Fusion | None,
+    ) -> Iterator[ImageRegionData]:
+        """Yield what a batch of windows has become, once it has."""
+        for specs, window, restored in zip(batch, windows, results.result(), strict=True):
+            data, *spread = (_core(pixels, specs) for pixels in restored)
+            given = _core(window, specs)
             if fusion is not None:
-                data = fusion.apply(_core(window, specs), data)
+                data = fusion.apply(_without_gaps(given), data)
+            if given.dtype.kind == "f":
+                data[:, ~np.isfinite(given).all(axis=0)] = np.nan
             yield ImageRegionData(
                 data=data,
                 source=str(stack.source),
@@ -220,7 +145,73 @@ def predict_tiles(
                 axes=stack.original_axes,
                 original_data_shape=tuple(stack.original_data_shape),
                 region_spec=specs,
+                additional_metadata={SPREAD: spread[0]} if spread else {},
             )
+
+    def fusion(self, stack: ImageStack, tiles: Sequence[TileSpecs]) -> Fusion | None:
+        """Return how much of the noisy pixels of an image is given back, None if nothing is."""
+        if not self.fuse:
+            return None
+        some = [tiles[number] for number in range(0, len(tiles), -(-len(tiles) // _FUSION_TILES))]
+        return Fusion.fit(
+            (
+                _core(_without_gaps(read_window(stack, specs, self.channels)), specs),
+                np.nan_to_num(region.data),
+            )
+            for specs, region in zip(some, self.regions(stack, some), strict=True)
+        )
+
+    def _restored(self, windows: Sequence[Window]) -> Pixels:
+        """Return the predictions of windows, perhaps their spread: (N, 1 or 2, C, (Z), Y, X)."""
+        import torch
+
+        weight = next(self.model.parameters())
+        pixels = torch.from_numpy(np.stack([_without_gaps(window) for window in windows]))
+        half = None if self.precision == "float32" else getattr(torch, self.precision)
+        # an inference-mode block must not stay open across a yield: it belongs to the thread
+        with (
+            torch.inference_mode(),
+            torch.autocast(weight.device.type, half, enabled=half is not None),
+        ):
+            inputs = self.normalization.apply(pixels.to(weight.device, weight.dtype))
+            mean, spread = self._averaged(inputs)
+            return torch.stack([mean, *([spread] if spread is not None else [])], 1).cpu().numpy()
+
+    def _averaged(self, inputs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Return mean and standard deviation over the orientations, by Welford's formula."""
+        import torch
+
+        mean = squares = torch.zeros((), device=inputs.device, dtype=inputs.dtype)
+        for count, symmetry in enumerate(self.symmetries, 1):
+            outputs = self.model(
+                symmetry.apply(inputs).contiguous(memory_format=memory_format(inputs.ndim - 2))
+            )
+            one = self.normalization.undo(symmetry.undo(outputs))
+            delta = one - mean
+            mean = mean + delta / count
+            squares = squares + delta * (one - mean)
+        return mean, (squares / len(self.symmetries)).sqrt() if self.spread else None
+
+
+def _batches(tiles: Iterable[TileSpecs], size: int) -> Iterator[list[TileSpecs]]:
+    """Yield tiles that follow each other and have windows of one size, at most `size` at a time."""
+    batch: list[TileSpecs] = []
+    for specs in tiles:
+        if batch and (len(batch) == size or batch[0]["patch_size"] != specs["patch_size"]):
+            yield batch
+            batch = []
+        batch.append(specs)
+    if batch:
+        yield batch
+
+
+def _without_gaps(window: NDArray[Any]) -> NDArray[np.float32]:
+    """Return a window as float32, each channel's mean in place of what is no number."""
+    pixels = np.array(window, dtype=np.float32, order="C")
+    if window.dtype.kind == "f" and not (known := np.isfinite(pixels)).all():
+        for channel, there in zip(pixels, known, strict=True):
+            channel[~there] = channel[there].mean(dtype=np.float64) if there.any() else 0
+    return pixels
 
 
 def _core(window: NDArray[Any], specs: TileSpecs) -> NDArray[Any]:

@@ -57,11 +57,11 @@ def pixel_sizes(
 ) -> tuple[dict[str, float], dict[str, str]]:
     """Return the distances of pixels and their units along the axes; empty if there are none."""
     if ome is not None:
-        found = _ome_sizes(ome)
+        found = _ome_sizes(ome.attrib)
     elif tif.is_imagej:
         found = _imagej_sizes(tif)
-    else:
-        found = _resolution(tif)
+    else:  # our own results say it in the words of OME, where axes are in an order of their own
+        found = _resolution(tif) | _ome_sizes((tif.shaped_metadata or ({},))[0])
     sizes, units = {}, {}
     for axis, (size, unit) in found.items():
         wanted = axes is None or axis in axes
@@ -130,13 +130,16 @@ def _name(element: ElementTree.Element) -> str:
     return element.tag.rpartition("}")[2]
 
 
-def _ome_sizes(pixels: ElementTree.Element) -> dict[str, tuple[float, str]]:
+def _ome_sizes(attributes: Mapping[str, Any]) -> dict[str, tuple[float, str]]:
     names = {axis: f"PhysicalSize{axis}" for axis in "ZYX"} | {"T": "TimeIncrement"}
     defaults = {"T": "s"}
     return {
-        axis: (_number(pixels.get(name)), pixels.get(f"{name}Unit", defaults.get(axis, "µm")))
+        axis: (
+            _number(attributes[name]),
+            str(attributes.get(f"{name}Unit", defaults.get(axis, "µm"))),
+        )
         for axis, name in names.items()
-        if name in pixels.attrib
+        if name in attributes
     }
 
 

@@ -7,7 +7,7 @@ images; of an OME-Zarr image its finest level, of a plate or a series all of the
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -285,9 +285,24 @@ def _describe(place: Place, count: bool = True) -> ImageInfo:
         dtype=np.dtype(array.dtype),
         axes=axes if axes and len(axes) == len(shape) else None,
         stored_as=stored_as(array),
+        **_sizes(node.attributes, axes or ""),
         chunk_shape=tuple(map(min, zip(chunks, shape, strict=True))),
         warnings=tuple(missing(place, node, array)) if count else (),
     )
+
+
+def _sizes(attributes: Mapping[str, Any], axes: str) -> dict[str, Any]:
+    """Return the pixel sizes that plain results of ours carry in their attributes."""
+    sizes, units = attributes.get("pixel_size"), attributes.get("units")
+    if not isinstance(sizes, Mapping) or not isinstance(units, Mapping):
+        return {}
+    known = {
+        name.upper(): float(size)
+        for name, size in sizes.items()
+        if str(name).upper() in axes and isinstance(size, (int, float)) and size > 0
+    }
+    named = {axis: str(units[axis.lower()]) for axis in known if axis.lower() in units}
+    return {"pixel_size": {axis: known[axis] for axis in named}, "units": named}
 
 
 def _open(place: Place) -> tuple[zarr.Array[Any], Node]:

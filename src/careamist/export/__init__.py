@@ -1,0 +1,1 @@
+"""What leaves careamist: runs as Python scripts."""

@@ -24,12 +24,13 @@ export QT_API := $(QT)
 export PYTEST_QT_API := $(QT)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench bench-memory bench-quality dist format clean screen virtual-screen
+.PHONY: help demo test check bench bench-train bench-predict bench-io bench-import bench-gui \
+	bench-memory bench-quality dist format clean screen virtual-screen
 .NOTPARALLEL:
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
-	@echo "  QT=pyside6|pyqt6 chooses the Qt binding, ARGS='...' is handed to pytest, the demo or bench-quality."
+	@echo "  QT=pyside6|pyqt6 chooses the Qt binding, ARGS='...' is handed to pytest, the demo or a benchmark."
 
 demo: screen $(INSTALLED) ## open napari with noisy cells and restore them
 	$(WITH_DISPLAY) $(BIN)/python -m careamist demo $(if $(NO_SCREEN),--close) $(ARGS)
@@ -47,8 +48,24 @@ check: $(INSTALLED) ## style, types, import contracts and the napari manifest
 bench: virtual-screen $(INSTALLED) ## how long a user waits: opening, cancelling, closing
 	$(WITH_DISPLAY) --virtual $(BIN)/python benchmarks/latency.py
 
-bench-memory: $(INSTALLED) ## train on and predict images larger than the memory allowed (4 GiB)
+bench-train: $(INSTALLED) ## training steps; ARGS='--peer-python PYTHON' beside CAREamics, --short
+	$(BIN)/python benchmarks/speed.py train $(ARGS)
+
+bench-predict: $(INSTALLED) ## predictions; ARGS as for bench-train
+	$(BIN)/python benchmarks/speed.py predict $(ARGS)
+
+bench-io: $(INSTALLED) ## patches and statistics from Zarr; ARGS as for bench-train
+	$(BIN)/python benchmarks/speed.py io $(ARGS)
+
+bench-import: virtual-screen $(INSTALLED) ## imports and opening docks; ARGS as for bench-train
+	$(WITH_DISPLAY) --virtual $(BIN)/python benchmarks/speed.py import $(ARGS)
+
+bench-gui: virtual-screen $(INSTALLED) ## how smoothly napari runs meanwhile; ARGS=--short
+	$(WITH_DISPLAY) --virtual $(BIN)/python benchmarks/gui.py $(ARGS)
+
+bench-memory: $(INSTALLED) ## images larger than the memory allowed; memory of predictions
 	$(BIN)/python benchmarks/memory.py
+	$(BIN)/python benchmarks/speed.py memory $(ARGS)
 
 bench-quality: $(INSTALLED) ## PSNR at equal CPU time; ARGS='--peer-python PYTHON' beside CAREamics, --short
 	$(BIN)/python benchmarks/quality.py $(ARGS)

@@ -58,8 +58,8 @@ threading.Thread(target=watch, daemon=True).start()
 if source != "nothing":
 
     class Nowhere(ArraySink):
-        def start(self, index, stack, n_channels):
-            return tuple(stack.original_data_shape), stack.original_axes
+        def start(self, output):
+            return np.arange(len(output.tiles))
 
         def write(self, region):
             assert region.data.max() > region.data.min()

@@ -209,17 +209,17 @@ class Predicts:
             The source of each image; empty for arrays.
         """
         stacks: list[ImageStack] = []
-        training = self._model.config.training_config
-        with self._runner.frame("predict", training.num_threads) as run:
+        options = options or PredictionConfig()
+        with self._runner.frame("predict", options.num_threads) as run:
             run.stop.check()
             stacks = predict(
                 self._model.to_predict_with(checkpoint),
                 sink,
                 pred_data,
-                options or PredictionConfig(),
+                options,
                 loading,
                 run,
-                device=training.device,
+                device=self._model.config.training_config.device,
                 wanted_first=wanted_first,
                 failures=failures,
             )

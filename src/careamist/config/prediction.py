@@ -75,7 +75,13 @@ class PredictionConfig(BaseModel):
     )
     batch_size: PositiveInt = Field(1, title="Batch", description="Tiles at a time.")
     num_workers: NonNegativeInt = Field(
-        0, title="Workers", description="Threads that read tiles ahead; 0 is one."
+        0,
+        title="Workers",
+        description="Loader processes of other libraries; tiles are read while others are "
+        "computed whatever this is.",
+    )
+    num_threads: PositiveInt | None = Field(
+        None, title="Threads", description="CPU threads, a tile for each; all cores if not given."
     )
     precision: Literal["auto", "float32", "bfloat16", "float16"] = Field(
         "auto",

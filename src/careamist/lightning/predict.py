@@ -79,13 +79,15 @@ def predict(
         )
     stacks, channels = options.open(data, config.data_config, loading, failures)
     network = folded(module.averaged).to(resolve_device(device))
-    tiling = _tiling(network, options, stacks)
-    tiles = [tiling.specs(index, tuple(s.data_shape)) for index, s in enumerate(stacks)]
-    workers = _workers(network, sum(map(len, tiles)))
     precision = options.precision
     if precision == "auto":
         n_pixels = sum(math.prod(stack.data_shape) for stack in stacks)
         precision = fastest_precision(network, n_pixels, run.stop.check)
+    threads = _threads(network)
+    value_bytes = 4 if precision == "float32" else 2
+    tiling = _tiling(network, options, stacks, value_bytes=value_bytes, at_once=threads)
+    tiles = [tiling.specs(index, tuple(s.data_shape)) for index, s in enumerate(stacks)]
+    workers = max(min(threads, sum(map(len, tiles))), 1)
     predictor = Predictor(
         network,
         config.data_config.normalization,
@@ -131,10 +133,12 @@ def predict(
     return stacks
 
 
-def _tiling(network: UNetModel, options: PredictionConfig, stacks: Sequence[ImageStack]) -> Tiling:
+def _tiling(
+    network: UNetModel, options: PredictionConfig, stacks: Sequence[ImageStack], **room: int
+) -> Tiling:
     """Return how images are cut, with a warning where that is not exact."""
     shapes = [tuple(stack.data_shape) for stack in stacks]
-    tiling = plan_tiling(network, options.tile_size, options.tile_overlap, shapes)
+    tiling = plan_tiling(network, options.tile_size, options.tile_overlap, shapes, **room)
     if any(h < exact for h, exact in zip(tiling.halo, network.halo, strict=True)):
         warnings.warn(
             f"tile_overlap={options.tile_overlap} is smaller than what this network "
@@ -144,15 +148,15 @@ def _tiling(network: UNetModel, options: PredictionConfig, stacks: Sequence[Imag
     return tiling
 
 
-def _workers(network: UNetModel, n_tiles: int) -> int:
-    """Return how many tiles are computed at a time: on the CPU, as many as it has threads.
+def _threads(network: UNetModel) -> int:
+    """Return how many tiles can be computed at a time: on the CPU, as many as it has threads.
 
     A tile in one thread is faster than one tile in all of them, which wait for each other.
     """
     import torch
 
     on_cpu = next(network.parameters()).device.type == "cpu"
-    return max(min(torch.get_num_threads(), n_tiles), 1) if on_cpu else 1
+    return torch.get_num_threads() if on_cpu else 1
 
 
 def _identity(source: str) -> list[int] | None:

@@ -180,7 +180,7 @@ class DiskSink:
         targets, claimed = self._targets(opened.output), False
         try:
             with _disk_errors(self.folder):
-                all_there = opened.journal.done(len(opened.output.tiles)).all()
+                all_there = bool(opened.journal.done(len(opened.output.tiles)).all())
                 if self.share is None and not all_there:
                     raise RuntimeError(f"Tiles of {opened.output.source} are missing.")
                 claimed = all_there and self._claims(index)

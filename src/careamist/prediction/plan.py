@@ -88,6 +88,9 @@ def plan_tiling(
     tile_size: Sequence[int] | str | None,
     tile_overlap: Sequence[int] | str = "auto",
     data_shapes: Sequence[Sequence[int]] = (),
+    *,
+    value_bytes: int = 4,
+    at_once: int = 1,
 ) -> Tiling:
     """Return the tiling for a network.
 
@@ -102,12 +105,16 @@ def plan_tiling(
         Overlap of neighbouring windows in (Z)YX; "auto" is twice the halo, which is exact.
     data_shapes : sequence of sequence of int
         SC(Z)YX shapes of the images: "auto" gives what a thin axis does not need to the others.
+    value_bytes : int
+        Bytes of a number in the network: two where it computes in few digits.
+    at_once : int
+        Tiles that are computed at a time.
     """
     grid, halo = model.grid, model.halo
     if tile_size == "auto":
         values_per_pixel = 3 * model.head.in_channels  # the concatenation at full resolution
-        room = min(_ACTIVATION_BYTES[len(grid)], free_memory() // _ACTIVATIONS_AT_ONCE)
-        pixels = room / (4 * values_per_pixel)
+        free = free_memory() // (_ACTIVATIONS_AT_ONCE * at_once)
+        pixels = min(_ACTIVATION_BYTES[len(grid)], free) / (value_bytes * values_per_pixel)
         return Tiling(grid, halo, _auto_tile(pixels, grid, halo, data_shapes))
     if isinstance(tile_size, str) or (isinstance(tile_overlap, str) and tile_overlap != "auto"):
         raise SettingsError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from careamist.compute import is_out_of_memory
+from careamist.compute import is_out_of_memory, release_memory
 from careamist.dataset.sources import warnings_of
 from careamist.errors import DiskFullError, SomeFailedError
 from careamist.events import (
@@ -33,6 +34,9 @@ Failures = dict[str, Exception]
 """By the source of the image."""
 WantedFirst = Callable[[int], Sequence[float] | None]
 """Of an image, by its index: sample and (Z)YX, in pixels, of the place that is wanted first."""
+
+
+_RELEASE_EVERY = 0.5  # seconds
 
 
 @dataclass
@@ -127,6 +131,7 @@ def _predict_one(
 ) -> None:
     run_id, index, emit = telling.run_id, output.index, telling.emit
     n_clipped = n_missing = 0
+    released = time.monotonic()
     try:
         missing = sink.start(output)
         telling.total -= len(output.tiles) - len(missing)
@@ -141,6 +146,10 @@ def _predict_one(
                 n_clipped += clipped
                 sink.write(region._replace(data=data, dtype=dtype))
                 telling.done += 1
+                if time.monotonic() > released + _RELEASE_EVERY:
+                    # each thread has a heap of its own; what it gave back to it stays there
+                    release_memory()
+                    released = time.monotonic()
                 specs = region.region_spec
                 emit(RegionPredicted(run_id, index, specs, telling.done, telling.total))
         path = sink.finish(index)

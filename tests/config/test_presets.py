@@ -97,3 +97,10 @@ def test_every_preset_is_described():
     for preset in PRESETS.values():
         assert preset.title
         assert preset.description.endswith(".")
+
+
+@pytest.mark.parametrize("algorithm", [CARE(), N2N()], ids=["care", "n2n"])
+def test_the_preset_of_careamics_learns_from_pairs_by_its_loss(algorithm):
+    config = Configuration(algorithm_config=algorithm)
+    assert config.algorithm_config.loss_function == "mse"
+    assert apply_preset(config, "careamics").algorithm_config.loss_function == "mae"

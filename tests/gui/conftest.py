@@ -12,12 +12,14 @@ import numpy as np
 import pytest
 
 from careamist.config import N2V, DataConfig, TrainingConfig, UNet
-from careamist.gui import tasks
+from careamist.gui import effort_row, remembered, tasks
 
 
 @pytest.fixture(autouse=True)
-def _own_models_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def _own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tasks, "models_folder", lambda: tmp_path / "models")
+    monkeypatch.setattr(remembered, "settings_file", lambda: tmp_path / "settings" / "docks.json")
+    monkeypatch.setattr(effort_row, "TRIAL_AFTER_MS", 600_000)  # tests want the machine
 
 
 @pytest.fixture(autouse=True)
@@ -39,7 +41,7 @@ def make_quick() -> Callable[..., None]:
     """Return a function that sets a Train dock to a run of about a second."""
 
     def quick(dock: Any, steps: int = 6) -> None:
-        dock.steps.setValue(TrainingConfig(num_steps=steps))
+        dock.training_form.setValue(TrainingConfig(num_steps=steps))
         dock.algorithm_form.setValue(N2V(model=UNet(depth=1, num_channels_init=4)))
         data = dock.data_form.value()
         fitting = {"axes": data.axes, "patch_size": (*data.patch_size[:-2], 16, 16)}

@@ -18,16 +18,17 @@ import napari, numpy as np
 from qtpy.QtCore import QTimer
 from careamist.config import TrainingConfig
 from careamist.events import RegionPredicted, StepDone
-from careamist.gui import tasks
+from careamist.gui import remembered, tasks
 from careamist.gui.jobs import jobs_of
 
 phase, folder = sys.argv[1:]
 from pathlib import Path
 tasks.models_folder = lambda: Path(folder)
+remembered.settings_file = lambda: Path(folder) / "docks.json"
 viewer = napari.Viewer(show=True)
 viewer.add_image(np.random.default_rng(0).poisson(50, (256, 256)).astype("uint16"), name="noisy")
 _, train = viewer.window.add_plugin_dock_widget("careamist", "Train")
-train.steps.setValue(TrainingConfig(num_steps=2 if phase == "predict" else 100_000))
+train.training_form.setValue(TrainingConfig(num_steps=2 if phase == "predict" else 100_000))
 jobs = jobs_of(viewer)
 
 def close():
@@ -37,6 +38,9 @@ def close():
 def news(event):
     if phase == "train" and isinstance(event, StepDone) and event.done == 3:
         QTimer.singleShot(0, close)
+    if phase == "paused" and isinstance(event, StepDone) and event.done == 3:
+        jobs.pause()
+        QTimer.singleShot(500, close)
     if phase == "predict" and isinstance(event, RegionPredicted):
         QTimer.singleShot(0, close)
 
@@ -61,7 +65,7 @@ napari.run()
 """
 
 
-@pytest.mark.parametrize("phase", ["starting", "train", "predict"])
+@pytest.mark.parametrize("phase", ["starting", "train", "paused", "predict"])
 def test_the_process_ends_with_code_0(phase: str, tmp_path: object) -> None:
     process = subprocess.Popen(
         [sys.executable, "-c", SCRIPT, phase, str(tmp_path)],
@@ -70,7 +74,8 @@ def test_the_process_ends_with_code_0(phase: str, tmp_path: object) -> None:
         text=True,
     )
     assert process.stdout is not None
-    line = process.stdout.readline()
+    while (line := process.stdout.readline()).startswith("INFO:"):
+        pass  # a notice of napari's
     start = time.monotonic()
     _, errors = process.communicate(timeout=120)
     seconds = time.monotonic() - start

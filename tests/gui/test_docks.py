@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +17,7 @@ import zarr
 from careamist.events import RegionPredicted, RunFailed, RunStarted, StepDone
 from careamist.gui.jobs import jobs_of
 from careamist.gui.predict_widget import PredictWidget
+from careamist.gui.preview import preview_of
 from careamist.gui.train_widget import TrainWidget
 
 pytestmark = pytest.mark.gui
@@ -45,6 +45,7 @@ class Docks:
         for dock, name in ((self.train, "Train"), (self.predict, "Predict")):
             viewer.window.add_dock_widget(dock, name=name)
         self.jobs = jobs_of(viewer)
+        preview_of(viewer).setLive(False)  # it adds a layer
         quick(self.train)
 
     def choose(self, dock: Any, path: Path) -> None:
@@ -60,7 +61,9 @@ class Docks:
         self.qtbot.waitUntil(lambda: self.jobs.state(kind) in states, timeout=SECONDS)
 
     def trained(self) -> None:
-        self.click(self.train.train_button)
+        """Train, and no more."""
+        assert self.train.train_button.isEnabled(), self.train.problem()
+        self.train.train()
         self.wait("train", "finished", "failed")
         assert self.jobs.state("train") == "finished", self.jobs.record("train").events[-1]
 
@@ -81,7 +84,7 @@ def test_from_a_layer_to_a_denoised_layer(docks: Docks) -> None:
     assert [event.done for event in events if isinstance(event, StepDone)] == [1, 2, 3, 4, 5, 6]
     curves = docks.train.plot.curves()
     assert len(curves["train"][0]) == 6
-    assert docks.train.footer.text() == "Trained 6 steps."
+    assert docks.train.footer.text().startswith("Done: 6 steps in 0:0")
     assert docks.predict.predict_button.isEnabled()
 
     camera = (docks.viewer.scene.camera.center, docks.viewer.scene.camera.zoom)
@@ -110,10 +113,10 @@ def test_the_result_is_the_one_of_the_library(docks: Docks) -> None:
 
 
 def test_tiles_stream_into_the_layer(docks: Docks, monkeypatch: pytest.MonkeyPatch) -> None:
-    from careamist.prediction import predictor
+    from careamist.prediction import plan, predictor
 
     docks.trained()
-    monkeypatch.setattr(predictor, "_ACTIVATION_BYTES", {2: 4 * 12 * 40 * 40})  # small tiles
+    monkeypatch.setattr(plan, "_ACTIVATION_BYTES", {2: 4 * 12 * 40 * 40})  # small tiles
     original = predictor.read_window
 
     def read(*args: Any) -> Any:
@@ -139,10 +142,10 @@ def test_tiles_stream_into_the_layer(docks: Docks, monkeypatch: pytest.MonkeyPat
 def test_the_output_may_be_removed_while_tiles_stream(
     docks: Docks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from careamist.prediction import predictor
+    from careamist.prediction import plan, predictor
 
     docks.trained()
-    monkeypatch.setattr(predictor, "_ACTIVATION_BYTES", {2: 4 * 12 * 40 * 40})
+    monkeypatch.setattr(plan, "_ACTIVATION_BYTES", {2: 4 * 12 * 40 * 40})
     original = predictor.read_window
 
     def read(*args: Any) -> Any:
@@ -157,16 +160,6 @@ def test_the_output_may_be_removed_while_tiles_stream(
     docks.wait("predict", "finished", "failed")
     assert docks.jobs.state("predict") == "finished"
     assert [layer.name for layer in docks.viewer.layers] == ["noisy"]
-
-
-def test_a_model_for_other_channels_is_told_before_the_run(docks: Docks) -> None:
-    docks.trained()
-    color = docks.viewer.add_image(np.zeros((40, 40, 3), np.uint8), rgb=True, name="color")
-    docks.predict.picker.setLayer(color)
-    assert "works on 1 channel, the image has 3" in docks.predict.problem()
-    assert docks.predict.message.title() == docks.predict.problem()
-    docks.predict.picker.setLayer(docks.layer)
-    assert docks.predict.message.kind() == ""
 
 
 def test_advanced_unfolds_at_its_height(docks: Docks) -> None:
@@ -217,28 +210,29 @@ def test_cancelling_at_once_is_not_lost(docks: Docks) -> None:
 def test_cancelling_a_prediction_keeps_the_part_done(
     docks: Docks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from careamist.prediction import predictor
+    from careamist.prediction import plan, predictor
 
     docks.trained()
-    monkeypatch.setattr(predictor, "_ACTIVATION_BYTES", {2: 4 * 12 * 40 * 40})
-    held = threading.Event()
+    monkeypatch.setattr(plan, "_ACTIVATION_BYTES", {2: 4 * 12 * 40 * 40})
     original = predictor.read_window
 
     def read(*args: Any) -> Any:
-        window = original(*args)
-        if len(read_already) == 2:
-            held.wait(30)
-        read_already.append(1)
-        return window
+        time.sleep(0.3)  # longer than the docks take to hear of a tile
+        return original(*args)
 
-    read_already: list[int] = []
     monkeypatch.setattr(predictor, "read_window", read)
     docks.click(docks.predict.predict_button)
-    docks.qtbot.waitUntil(lambda: len(read_already) == 2, timeout=SECONDS)
+
+    def has_tiles() -> bool:
+        events = docks.jobs.record("predict").events
+        return sum(isinstance(event, RegionPredicted) for event in events) > 1
+
+    docks.qtbot.waitUntil(has_tiles, timeout=SECONDS)
     docks.click(docks.predict.cancel_button)
-    held.set()
     docks.wait("predict", "stopped", "finished")
     assert docks.jobs.state("predict") == "stopped"
+    assert docks.viewer.layers[-1].name == "noisy (N2V), unfinished"
+    assert "Finished tiles stay in the layer" in docks.predict.footer.text()
     part = np.isfinite(docks.viewer.layers[-1].data)
     assert part.any()
     assert not part.all()
@@ -276,7 +270,7 @@ def test_a_failure_in_training_returns_the_dock_to_ready(
 @pytest.mark.parametrize(
     ("phase", "target"),
     {
-        "open": "careamist.config.prediction.open_stacks",
+        "open": "careamist.config.prediction.open_groups",
         "tile": "careamist.prediction.predictor.read_window",
         "sink": "careamist.prediction.sinks.ArraySink.write",
     }.items(),
@@ -360,8 +354,7 @@ def test_a_stack_asks_what_its_first_axis_is(docks: Docks) -> None:
     docks.trained()
     docks.predict.picker.setLayer(stack)
     docks.predict.picker.setAxes("ZYX")
-    assert "2D" in docks.predict.problem()
-    docks.predict.picker.setAxes("TYX")
+    assert docks.predict.problem() == ""
     docks.click(docks.predict.predict_button)
     docks.wait("predict", "finished", "failed")
     assert docks.viewer.layers[-1].data.shape == (5, 48, 48)
@@ -437,6 +430,7 @@ def test_time_as_depth_of_a_czi(docks: Docks, tmp_path: Path) -> None:
     with pytest.importorskip("pylibCZIrw.czi").create_czi(str(path)) as file:
         for t in range(9):
             file.write(rng.poisson(50, (32, 32)).astype(np.uint16), (0, 0), {"T": t})
+    docks.train.settings.reset()  # the patch of one's own
     docks.choose(docks.train, path)
     assert docks.train.data_form.value().patch_size == (32, 32)
     docks.train.picker._depth.choose("SCTYX")
@@ -489,23 +483,15 @@ def test_kinds_of_layers_train(docks: Docks, tmp_path: Path, noisy: Any, kind: s
 
 def test_notices_of_a_run_are_shown(docks: Docks, monkeypatch: pytest.MonkeyPatch) -> None:
     from careamist.events import Noticed
-    from careamist.prediction import predictor
 
     docks.trained()
     told = [e.message for e in docks.jobs.record("train").events if isinstance(e, Noticed)]
     assert docks.train.notices.text().splitlines() == told[-5:]
-    original = predictor.predict_stacks
-
-    def noticing(*given: Any, **options: Any) -> Any:
-        run_id, emit = given[5:7]
-        emit(Noticed(run_id, "The batch was halved."))
-        return original(*given, **options)
-
-    monkeypatch.setattr("careamist.careamist.predict_stacks", noticing)
-    docks.click(docks.predict.predict_button)
-    docks.wait("predict", "finished", "failed")
+    with monkeypatch.context() as patch:
+        patch.setattr("careamist.prediction.run.warnings_of", lambda _: ["The batch was halved."])
+        docks.click(docks.predict.predict_button)
+        docks.wait("predict", "finished", "failed")
     assert docks.predict.notices.text() == "The batch was halved."
-    monkeypatch.undo()
     docks.click(docks.predict.predict_button)
     docks.wait("predict", "finished", "failed")
     assert docks.predict.notices.kind() == ""
@@ -590,10 +576,9 @@ def test_news_of_an_old_run_is_dropped(docks: Docks) -> None:
 
 def test_settings_and_results_survive_a_look_back(docks: Docks) -> None:
     docks.trained()
-    assert docks.train.apply_button.isVisible()
-    docks.click(docks.train.summary.button)
+    docks.train.new_training()
     assert docks.jobs.state("train") == "ready"
-    assert docks.train.steps.value().num_steps == 6
+    assert docks.train.training_form.value().num_steps == 6
     assert docks.jobs.model is not None
 
 

@@ -101,9 +101,14 @@ PRESETS: dict[str, Preset] = {
             "learning_rate": 1e-3,
             "lr_schedule": _PEER_SCHEDULE,
             "ema_decay": 0.0,
+            "precision": "float32",
         },
         model=_PEER_MODEL,
-        algorithm={"n2v": {"roi_size": 11, "masked_pixel_percentage": 0.2}},
+        algorithm={
+            "n2v": {"roi_size": 11, "masked_pixel_percentage": 0.2},
+            "care": {"loss_function": "mae"},
+            "n2n": {"loss_function": "mae"},
+        },
     ),
 }
 

@@ -9,7 +9,7 @@ from qtpy.QtCore import Signal
 from careamist.gui.rows import Combo, FieldRow
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from qtpy.QtWidgets import QWidget
 
@@ -59,3 +59,12 @@ class ChoiceRow(FieldRow):
 
     def _on_activated(self, place: int) -> None:
         self.chosen.emit(self._values[place])
+
+
+def depths(layouts: Mapping[str, tuple[int, ...]]) -> list[tuple[str, Any]]:
+    """Return what can be the depth of an image, in words and as the axes of the image."""
+    words = {"Z": "planes", "T": "time points"}
+    return [
+        (f"{axes[2]} · {shape[2]} {words[axes[2]]}" if len(axes) > 4 else "None: 2D images", axes)
+        for axes, shape in layouts.items()
+    ]

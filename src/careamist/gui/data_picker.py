@@ -4,18 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from napari.layers import Image
 from qtpy.compat import isalive
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import (
-    QFileDialog,
-    QSizePolicy,
-    QVBoxLayout,
-    QWidget,
-)
+from qtpy.QtWidgets import QFileDialog, QSizePolicy, QVBoxLayout, QWidget
 
 from careamist.gui.axes_chips import AxesChips, describe_axes, propose_axes
-from careamist.gui.choice_row import ChoiceRow
+from careamist.gui.candidates import first_of, images_of
+from careamist.gui.choice_row import ChoiceRow, depths
 from careamist.gui.data_source import (
     DataChoice,
     SourceInfo,
@@ -32,7 +27,7 @@ from careamist.gui.rows import FieldRow, plain
 from careamist.gui.source_field import SourceField
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from qtpy.QtGui import QDragEnterEvent, QDropEvent
 
@@ -40,6 +35,8 @@ __all__ = ["DataChoice", "DataPicker", "SourceInfo", "propose_axes"]
 
 FILES = "File or folder…"
 READING = "Reading…"
+NOTHING = "None"
+MODEL = ".ckpt"
 FIXED = "The format fixes the order of its axes."
 COARSE = "A smaller copy: noise is averaged away in it. Level 0 is what was recorded."
 _LIST_EVENTS = ("inserted", "removed", "reordered", "renamed")
@@ -65,6 +62,8 @@ class DataPicker(QWidget):
         Show the axes and ask for those that are not known.
     sample : callable, optional
         Opens an example; offered while no image is open.
+    optional : bool
+        Nothing may stay chosen, and can be chosen again.
     """
 
     valueChanged = Signal()
@@ -79,6 +78,7 @@ class DataPicker(QWidget):
         preselect: bool = True,
         ask_axes: bool = True,
         sample: Callable[[], object] | None = None,
+        optional: bool = False,
     ) -> None:
         super().__init__(parent)
         self.setProperty("clear", True)
@@ -86,6 +86,7 @@ class DataPicker(QWidget):
         self.setAcceptDrops(True)
         self._viewer, self._inspect, self._sample = viewer, inspect, sample
         self._preselect, self._ask_axes, self._word = preselect, ask_axes, plain(label).lower()
+        self._optional = optional
         self._offered: list[Any] = []
         self._layer: Any = None
         self._path: str | None = None  # "" while a path is being asked for
@@ -95,6 +96,7 @@ class DataPicker(QWidget):
         self._info: SourceInfo | None = None
         self._known: Any = None  # what the axes were proposed for
         self._answers: dict[Any, str] = {}
+        self._use = ""  # how the axes are used, in words
         self._reader = Latest(self)
         self._reader.answered.connect(self._on_read)
         self._build(label)
@@ -107,15 +109,8 @@ class DataPicker(QWidget):
         if self._layer is None and (not self._path or self._path_problem or self.isReading()):
             return None
         info = self._info or SourceInfo((), "", None, "", data_type="")
-        return DataChoice(
-            self._layer,
-            self._path,
-            self._chips.axes(),
-            info.shape,
-            info.data_type,
-            self._level,
-            info.images,
-        )
+        known = info.shape, info.data_type, self._level, info.images
+        return DataChoice(self._layer, self._path, self._chips.axes(), *known)
 
     def problem(self) -> str:
         """Return one sentence on what is missing or wrong and what to do, or nothing."""
@@ -123,7 +118,7 @@ class DataPicker(QWidget):
             wrong = path_problem(self._path) or self._path_problem
             if self.isReading():
                 wrong = f"“{DataChoice(None, self._path, '', ()).name}” is being read."
-        elif self._layer is not None:
+        elif self._layer is not None or self._optional:
             wrong = ""
         elif not self._offered:
             wrong = "No image is open. Open one or choose a file."
@@ -149,6 +144,16 @@ class DataPicker(QWidget):
         """Say what the axes mean, one letter of STCZYX each."""
         self._chips.setAxes(axes)
 
+    def setWrong(self, *, on: bool) -> None:
+        """Mark the field, where what is chosen does not fit something else."""
+        self._field.setWrong(on=on)
+
+    def setUse(self, words: str) -> None:
+        """Say how the axes are used, instead of what they mean."""
+        if words != self._use:
+            self._use = words
+            self._show_axes()
+
     def isReading(self) -> bool:
         """Tell whether a path is being read in the background."""
         return self._reader.is_busy
@@ -168,8 +173,11 @@ class DataPicker(QWidget):
             self.setPath(path)
 
     def dragEnterEvent(self, event: QDragEnterEvent) -> None:
-        if event.mimeData().hasUrls():
+        urls = event.mimeData().urls()
+        if urls and not all(url.path().lower().endswith(MODEL) for url in urls):
             event.acceptProposedAction()
+        else:
+            event.ignore()  # a model is for the dock
 
     def dropEvent(self, event: QDropEvent) -> None:
         urls = event.mimeData().urls()
@@ -214,7 +222,7 @@ class DataPicker(QWidget):
     def _on_layers(self, event: Any = None) -> None:
         if not isalive(self):  # napari may be told before Python is
             return
-        self._offered = [layer for layer in self._viewer.layers if isinstance(layer, Image)]
+        self._offered = images_of(self._viewer)
         there = {id(layer) for layer in self._offered}
         self._answers = {
             key: axes
@@ -239,6 +247,8 @@ class DataPicker(QWidget):
     def _on_activated(self, place: int) -> None:
         if place < len(self._offered):
             self._take(self._offered[place], None)
+        elif place > len(self._offered):
+            self._take(None, None)
         elif self._path is None:
             self._ask_path()
 
@@ -332,10 +342,7 @@ class DataPicker(QWidget):
                 self._chips.setAxes(self._answers[image])
 
     def _first(self) -> Any:
-        if not self._preselect:
-            return None
-        active = self._viewer.layers.selection.active
-        return active if self._is_offered(active) else next(iter(self._offered), None)
+        return first_of(self._viewer, self._offered) if self._preselect else None
 
     def _is_offered(self, layer: Any) -> bool:
         return layer is not None and any(layer == other for other in self._offered)
@@ -348,7 +355,9 @@ class DataPicker(QWidget):
         place = at.index(True) if True in at else len(at) if in_files else -1
         offers = bool(self._offered) or not self._preselect
         nothing = f"Choose the {self._word}" if offers else "No image open"
-        self._field.setNames([*names, choice.name or FILES], place, nothing)
+        nothing = NOTHING if self._optional else nothing
+        none = [NOTHING] if self._optional else []
+        self._field.setNames([*names, choice.name or FILES, *none], place, nothing)
         self._field.setPath(self._path, is_wrong=bool(self._path_problem))
         self._row.setMessage(self._path_problem if in_files else "")
         told = describe(self._info) if self._info else ""
@@ -358,7 +367,7 @@ class DataPicker(QWidget):
         self._part.setChoices(self._parts, chosen)
         self._part.setHint(COARSE if self._level else "")
         layouts = self._info.layouts if self._info else {}
-        self._depth.setChoices(_depths(layouts), self._info.axes if self._info else None)
+        self._depth.setChoices(depths(layouts), self._info.axes if self._info else None)
         self._show_axes()
         self._show_need()
 
@@ -373,7 +382,7 @@ class DataPicker(QWidget):
         elif self._info is not None:
             choice = self.value()
             axes = choice.array_axes if choice is not None else self._chips.axes()
-            self._axes_row.setHint(describe_axes(axes, self._info.shape))
+            self._axes_row.setHint(self._use or describe_axes(axes, self._info.shape))
 
     def _show_need(self) -> None:
         if self._offered or self._path is not None or not self._preselect:
@@ -384,12 +393,3 @@ class DataPicker(QWidget):
             self._box.show_message(
                 "info", "An image is needed", "Open one, or drop a file here.", ways
             )
-
-
-def _depths(layouts: Mapping[str, tuple[int, ...]]) -> list[tuple[str, Any]]:
-    """Return what can be the depth, in words and as the axes of the image."""
-    words = {"Z": "planes", "T": "time points"}
-    return [
-        (f"{axes[2]} · {shape[2]} {words[axes[2]]}" if len(axes) > 4 else "None: 2D images", axes)
-        for axes, shape in layouts.items()
-    ]

@@ -24,10 +24,16 @@ class DeviceCombo(Combo):
         self.addItem("Automatic", "auto")
         self.addItem("CPU", "cpu")
         self._asked = False
+        self._wanted = ""  # remembered, but not offered yet
 
     def value(self) -> str:
         """Return the name of the chosen device."""
         return str(self.currentData())
+
+    def setValue(self, device: str) -> None:
+        """Choose a device, as soon as it is offered."""
+        self._wanted = device
+        self.setCurrentIndex(max(0, self.findData(device)))
 
     def showEvent(self, event: QShowEvent) -> None:
         super().showEvent(event)
@@ -40,7 +46,7 @@ class DeviceCombo(Combo):
     def _on_devices(self, devices: list[tuple[str, str]]) -> None:
         if not isalive(self):
             return
-        chosen = self.value()
+        chosen = self._wanted if self.value() == "auto" and self._wanted else self.value()
         self.clear()
         for name, words in devices:
             self.addItem(words, name)

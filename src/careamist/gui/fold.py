@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from qtpy.QtWidgets import QPushButton, QSizePolicy, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QHBoxLayout, QLabel, QPushButton, QSizePolicy, QVBoxLayout, QWidget
 
 from careamist.gui.icons import icon
 from careamist.gui.theme import Palette, follow, palette_of
@@ -41,11 +41,34 @@ class Fold(QWidget):  # type: ignore[misc, unused-ignore]
         lines = QVBoxLayout(self)
         lines.setContentsMargins(0, 0, 0, 0)
         lines.setSpacing(8)
-        lines.addWidget(self.heading)
+        self._note = QLabel(self)
+        self._note.setProperty("role", "hint")
+        self._note.hide()
+        self.reset = QPushButton("Reset", self)
+        self.reset.setProperty("role", "link")
+        self.reset.setAccessibleName(f"Reset {self.heading.accessibleName()}")
+        self.reset.setToolTip("Put these settings back to their defaults.")
+        self.reset.hide()
+        top = QHBoxLayout()
+        top.setSpacing(6)
+        top.addWidget(self.heading, 1)
+        top.addWidget(self._note)
+        top.addWidget(self.reset)
+        lines.addLayout(top)
         lines.addWidget(self._content)
         self._content.hide()
         self.heading.toggled.connect(self._on_toggled)
         follow(self, self._recolor)
+
+    def setChanged(self, count: int) -> None:
+        """Say how many of the settings inside differ from their defaults."""
+        self._note.setText(f"{count} changed" if count else "all defaults")
+        self._note.show()
+        self.reset.setVisible(count > 0)
+
+    def note(self) -> str:
+        """Return what is said at the right."""
+        return str(self._note.text())
 
     def setOpen(self, on: bool) -> None:
         """Show or hide the parts."""

@@ -73,6 +73,10 @@ class ModelForm(QWidget):
         before = self._section.value()
         self._quietly(lambda: self._section.setValue(model), before)
 
+    def setDefaults(self, model: BaseModel) -> None:
+        """Take these values for the defaults, without changing what is shown."""
+        self._section.setDefaults(values_of(model))
+
     def reset(self) -> None:
         """Put the shown fields back to their defaults."""
         self._quietly(self._section.reset, self._section.value())

@@ -28,8 +28,17 @@ _SHAPES = {
     "done": f'{_RING}<path d="M5.2 8.2 L7.2 10.2 L10.9 6" {_LINE}/>',
     "closed": f'<path d="M6 4 L10 8 L6 12" {_LINE}/>',
     "open": f'<path d="M4 6 L8 10 L12 6" {_LINE}/>',
+    "check": f'<path d="M3 8.5 L6.3 11.8 L13 4.5" {_LINE}/>',
+    "compare": f'<path d="M2 3 H14 V13 H2 Z" {_LINE}/><path d="M2 3 H8 V13 H2 Z" fill="{{c}}"/>',
+    "code": f'<path d="M5.5 4 L1.8 8 L5.5 12 M10.5 4 L14.2 8 L10.5 12" {_LINE}/>',
+    "forward": f'<path d="M2.5 8 H13 M9 4 L13 8 L9 12" {_LINE}/>',
+    "back": f'<path d="M13.5 8 H3 M7 4 L3 8 L7 12" {_LINE}/>',
     "play": '<path d="M4.5 3 V13 L12.5 8 Z" fill="{c}"/>',
     "pause": '<path d="M4.5 3.5 h2.3 v9 h-2.3 z M9.2 3.5 h2.3 v9 h-2.3 z" fill="{c}"/>',
+    "bin": f'<path d="M2.8 4.3 H13.2 M6 4.3 V2.4 H10 V4.3 M4.2 4.3 L4.9 13.6 H11.1 L11.8 4.3 '
+    f'M6.8 6.8 V11.2 M9.2 6.8 V11.2" {_LINE}/>',
+    "refresh": f'<path d="M13.4 8 A5.4 5.4 0 1 1 11.6 4 M11.9 1.6 V4.4 H9.1" {_LINE}/>',
+    "skipped": '<circle cx="8" cy="8" r="2.2" fill="{c}"/>',
     "stop": '<rect x="4" y="4" width="8" height="8" fill="{c}"/>',
 }
 

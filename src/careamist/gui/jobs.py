@@ -5,7 +5,7 @@ from __future__ import annotations
 import queue
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Literal
 from weakref import WeakKeyDictionary
 
@@ -26,9 +26,11 @@ from careamist.events import (
     StepDone,
 )
 
-State = Literal["ready", "starting", "running", "stopping", "finished", "stopped", "failed"]
+State = Literal[
+    "ready", "starting", "running", "paused", "stopping", "finished", "stopped", "failed"
+]
 
-BUSY: tuple[State, ...] = ("starting", "running", "stopping")
+BUSY: tuple[State, ...] = ("starting", "running", "paused", "stopping")
 _WAIT = 0.2  # seconds between two looks for news
 _registry: WeakKeyDictionary[Any, Jobs] = WeakKeyDictionary()
 
@@ -42,11 +44,54 @@ def jobs_of(viewer: Any) -> Jobs:
 
 
 class RunRecord:
-    """A run and what it has told so far."""
+    """A run and what it has told so far.
 
-    def __init__(self, run: Run, label: str) -> None:
-        self.run, self.label = run, label
+    Attributes
+    ----------
+    label : str
+        What the run is called.
+    events : list of Event
+        What it has told.
+    order : object
+        What it was started with, for a dock that is opened later.
+    before : RunRecord or None
+        The run that this one goes on from: the training of a prediction, or of more steps.
+    then : callable or None
+        Called with this record when the run is finished, before the new state is told.
+    """
+
+    def __init__(self, run: Run, label: str, order: Any, before: RunRecord | None) -> None:
+        self.run, self.label, self.order, self.before = run, label, order, before
         self.events: list[Event] = []
+        self.then: Callable[[RunRecord], object] | None = None
+        self.then_if_stopped = False
+        self.is_cancelled = False  # by the user, not by a viewer that closes
+        self._began = self._ended = self._paused = 0.0
+        self._waited = 0.0  # seconds of pauses that are over
+
+    @property
+    def seconds(self) -> float:
+        """How long it has computed: without loading, without pauses."""
+        if not self._began:
+            return 0.0
+        until = self._ended or self._paused or time.monotonic()
+        return until - self._began - self._waited
+
+    def clock(self, event: Event) -> None:
+        """Take the time of an event."""
+        if isinstance(event, RunStarted):
+            self._began = time.monotonic()
+        elif isinstance(event, TERMINAL):
+            self.clock_pause(on=False)
+            self._ended = time.monotonic()
+
+    def clock_pause(self, *, on: bool) -> None:
+        """Take the time of a pause."""
+        if on and not self._paused:
+            self._paused = time.monotonic()
+        elif not on and self._paused:
+            self._waited += time.monotonic() - max(self._paused, self._began)
+            self._paused = 0.0
 
     @property
     def state(self) -> State:
@@ -58,6 +103,8 @@ class RunRecord:
             return "finished" if isinstance(last, RunFinished) else "stopped"
         if self.run.is_stopping:
             return "stopping"
+        if self.run.is_paused:
+            return "paused"
         return "running" if self.events else "starting"
 
 
@@ -107,12 +154,34 @@ class Jobs(QObject):  # type: ignore[misc, unused-ignore]
         """What the present run is called."""
         return self.current.label if self.current is not None and self.is_busy else ""
 
-    def start(self, kind: RunKind, label: str, job: Job) -> RunRecord:
-        """Start a job in the background; `label` names it for the user."""
+    def start(
+        self,
+        kind: RunKind,
+        label: str,
+        job: Job,
+        *,
+        order: Any = None,
+        before: RunRecord | None = None,
+        then: Callable[[RunRecord], object] | None = None,
+    ) -> RunRecord:
+        """Start a job in the background.
+
+        Parameters
+        ----------
+        kind : {"train", "predict"}
+            What it does.
+        label : str
+            Names it for the user.
+        job : callable
+            See `Run`.
+        order, before, then
+            See `RunRecord`.
+        """
         if self.is_busy:
             raise RuntimeError(f"“{self.label}” is still running. Wait for it, or cancel it.")
         run = Run(kind, job)
-        self.current = self._records[kind] = RunRecord(run, label)
+        self.current = self._records[kind] = RunRecord(run, label, order, before)
+        self.current.then = then
         worker = create_worker(_news, run, _start_thread=False)
         worker.yielded.connect(self._on_news)
         worker.aborted.connect(run.stop)  # the viewer is closing
@@ -126,7 +195,28 @@ class Jobs(QObject):  # type: ignore[misc, unused-ignore]
     def stop(self) -> None:
         """Ask the run in progress to stop."""
         if self.current is not None and self.is_busy:
+            self.current.is_cancelled = True
             self.current.run.stop()
+            self.stateChanged.emit()
+
+    def finish(self) -> None:
+        """Stop the run in progress, and then go on as if it had come to its end."""
+        if self.current is not None and self.is_busy:
+            self.current.then_if_stopped = True
+            self.stop()
+
+    def pause(self) -> None:
+        """Let the run in progress wait."""
+        if self.current is not None and self.current.state == "running":
+            self.current.run.pause()
+            self.current.clock_pause(on=True)
+            self.stateChanged.emit()
+
+    def resume(self) -> None:
+        """Let the run in progress go on after a pause."""
+        if self.current is not None and self.current.state == "paused":
+            self.current.clock_pause(on=False)
+            self.current.run.resume()
             self.stateChanged.emit()
 
     def forget(self, kind: RunKind) -> None:
@@ -158,16 +248,29 @@ class Jobs(QObject):  # type: ignore[misc, unused-ignore]
             return  # of a run that is over
         before = current.state
         current.events.append(event)
+        current.clock(event)
         self._show_progress(current, event)
         if isinstance(event, TERMINAL):
             self._close(current.run)
         self.told.emit(event)
+        if isinstance(event, TERMINAL):
+            self._go_on(current)
         if current.state != before:
             self.stateChanged.emit()
+
+    def _go_on(self, record: RunRecord) -> None:
+        """Do what was to be done after a run, where it has left something to do it with."""
+        done = record.state == "finished" or (record.state == "stopped" and record.then_if_stopped)
+        usable = record.run.kind != "train" or (
+            record.run.result is not None and record.run.result is self.model
+        )
+        if record.then is not None and done and usable:
+            record.then(record)
 
     def _close(self, run: Run) -> None:
         run.join()  # it told its end last: nothing is left to wait for
         _application().aboutToQuit.disconnect(run.stop)
+        self._worker.aborted.disconnect(run.stop)  # napari keeps the worker, but not the model
         if run.kind == "train" and run.result is not None and run.result.is_trained:
             self.model = run.result
 

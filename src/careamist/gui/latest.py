@@ -53,7 +53,7 @@ class Latest(QObject):  # type: ignore[misc, unused-ignore]
         self.drop()
         stop = StopSignal()
         self._open.append(stop)
-        worker = create_worker(_answer, question, stop, _start_thread=False)
+        worker = create_worker(_answer, [question], stop, _start_thread=False)
         worker.returned.connect(self._on_answer)
         worker.start()
 
@@ -75,11 +75,12 @@ def _stop(signals: list[StopSignal], *_: object) -> None:
 
 
 def _answer(
-    question: Callable[[Callable[[], None]], Any], stop: StopSignal
+    question: list[Callable[[Callable[[], None]], Any]], stop: StopSignal
 ) -> tuple[StopSignal, Answer]:
     """Never raises: what goes wrong is the answer."""
     try:
-        return stop, Answer(question(stop.check), "")
+        # taken out of the list: napari keeps its workers, with what they were given, for ever
+        return stop, Answer(question.pop()(stop.check), "")
     except Exception as error:  # StopRequested too: nobody waits for it
         words = str(error).strip() or type(error).__name__
         return stop, Answer(None, words.splitlines()[0])

@@ -5,9 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from qtpy.compat import isalive
-from qtpy.QtCore import QSize, Qt
+from qtpy.QtCore import QEvent, QSize, Qt
 from qtpy.QtWidgets import (
+    QAbstractSpinBox,
+    QApplication,
     QFrame,
+    QLineEdit,
+    QMenu,
     QPushButton,
     QScrollArea,
     QSizePolicy,
@@ -23,12 +27,36 @@ from careamist.gui.progress import RunFooter
 from careamist.gui.theme import Palette, follow, style
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from qtpy.QtGui import QKeyEvent
+
     from careamist.events import Event, RunFailed, RunKind
 
 MARGIN, WIDTH = 10, 350
 
 
-class Panel(QWidget):  # type: ignore[misc, unused-ignore]
+class Dock(QWidget):  # type: ignore[misc, unused-ignore]
+    """What napari docks: as wide as the docks are designed, and gone when it is closed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setMinimumWidth(260)
+        # napari would push a panel that does not grow up to the top
+        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Expanding)
+
+    def sizeHint(self) -> QSize:
+        """Return the size the docks are designed at."""
+        return QSize(WIDTH, 600)
+
+    def event(self, event: QEvent) -> bool:
+        """Go when napari takes the widget out of its frame, as it does when that is closed."""
+        if event.type() == QEvent.Type.ParentChange and self.parent() is None:
+            self.deleteLater()
+        return bool(super().event(event))
+
+
+class Panel(Dock):
     """A dock: a form page and a run page above a footer; a function of the state of the jobs.
 
     Subclasses fill `form` and `page`, and say what each state shows in `_show`.
@@ -45,13 +73,12 @@ class Panel(QWidget):  # type: ignore[misc, unused-ignore]
         super().__init__()
         self.viewer, self.kind = viewer, kind
         self.jobs: Jobs = jobs_of(viewer)
-        self.setMinimumWidth(260)
-        # napari would push a panel that does not grow up to the top
-        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Expanding)
         self.form, self._form_page = _page()
         self.page, self._run_page = _page()
         self.message = MessageBox(self)
         self.form.addWidget(self.message)
+        self.question = MessageBox(self)
+        self.page.addWidget(self.question)
         self.pages = QStackedWidget(self)
         self.pages.setMinimumHeight(160)  # two docks above each other keep a page each
         self.pages.addWidget(self._form_page)
@@ -63,15 +90,15 @@ class Panel(QWidget):  # type: ignore[misc, unused-ignore]
         lines.addWidget(self.pages, 1)
         lines.addWidget(separator(self))
         lines.addWidget(self.footer)
+        self.pause_button = self.button("Pa&use", self.pause, "pause")
+        self.pause_button.setToolTip("Pause after this step. Resume at any time.")
+        self.resume_button = self.button("&Resume", self.resume, "play", primary=True)
+        self.resume_button.setToolTip("Go on with the run.")
         self.cancel_button = self.button("&Cancel", self.cancel, "stop")
         self.cancel_button.setToolTip("Stop now. What is done so far is kept.")
         style(self, viewer)
         self.jobs.told.connect(self._on_event)
         self.jobs.stateChanged.connect(self._on_state)
-
-    def sizeHint(self) -> QSize:
-        """Return the size the docks are designed at."""
-        return QSize(WIDTH, 600)
 
     def button(self, text: str, act: Any, sign: str = "", *, primary: bool = False) -> QPushButton:
         """Return a button for the footer."""
@@ -87,6 +114,44 @@ class Panel(QWidget):  # type: ignore[misc, unused-ignore]
     def cancel(self) -> None:
         """Stop the run; what is done is kept."""
         self.jobs.stop()
+
+    def pause(self) -> None:
+        """Let the run wait."""
+        self.footer.pauseClock()
+        self.jobs.pause()
+
+    def resume(self) -> None:
+        """Let the run go on after a pause."""
+        self.jobs.resume()
+
+    def ask_to_cancel(self) -> None:
+        """Ask in the page whether the run is to be stopped."""
+        self.question.show_message(
+            "question",
+            "Stop this run?",
+            "What is done so far is kept.",
+            [("Stop it", self.cancel), ("Go on", self.question.clear)],
+        )
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        """Enter is the main button, Escape asks to cancel."""
+        focused = self.focusWidget()
+        if event.key() in (Qt.Key.Key_Return, Qt.Key.Key_Enter):
+            if isinstance(focused, QPushButton) and focused.isVisible():
+                focused.click()
+            elif not isinstance(focused, (QAbstractSpinBox, QLineEdit)):
+                self._click_main()
+        elif event.key() == Qt.Key.Key_Escape and self.cancel_button.isVisibleTo(self):
+            if self.cancel_button.isEnabled():
+                self.ask_to_cancel()
+        else:
+            super().keyPressEvent(event)
+
+    def _click_main(self) -> None:
+        for button in self.footer.buttons():
+            if button.property("role") == "primary":
+                button.click()
+                return
 
     @property
     def state(self) -> State:
@@ -106,7 +171,8 @@ class Panel(QWidget):  # type: ignore[misc, unused-ignore]
 
     def showFailure(self, event: RunFailed) -> None:
         """Say in the form, once, what went wrong and what to do."""
-        self.message.show_message("error", event.message, event.hint)
+        details = [("Copy details", lambda: _copy(event.traceback))] if event.traceback else []
+        self.message.show_message("error", event.message, event.hint, details)
 
     def showProblem(self, text: str) -> None:
         """Say in full what is wrong with the settings; the footer may have to cut it."""
@@ -125,6 +191,8 @@ class Panel(QWidget):  # type: ignore[misc, unused-ignore]
 
     def _on_state(self) -> None:
         if isalive(self):
+            if not self.jobs.is_busy:
+                self.question.clear()
             self._show()
 
     def _follow(self, event: Event) -> None:
@@ -142,11 +210,29 @@ def set_role(button: QPushButton, role: str) -> None:
         button.style().polish(button)
 
 
+def split_arrow(panel: Panel, acts: dict[str, Callable[[], object]]) -> QPushButton:
+    """Return the arrow at the side of a main button, with a menu of other ways."""
+    button = panel.button("", lambda: None)
+    button.setProperty("role", "arrow")
+    button.setAccessibleName("More ways to begin")
+    button.setFixedWidth(28)
+    menu = QMenu(button)
+    for words, act in acts.items():
+        menu.addAction(words, act)
+    button.setMenu(menu)
+    follow(button, lambda colors: _set_icon(button, "open", colors))
+    return button
+
+
 def separator(parent: QWidget) -> QFrame:
     """Return a thin line."""
     line = QFrame(parent)
     line.setProperty("role", "line")
     return line
+
+
+def _copy(text: str) -> None:
+    QApplication.clipboard().setText(text)
 
 
 def _page() -> tuple[QVBoxLayout, QScrollArea]:

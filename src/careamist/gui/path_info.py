@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from careamist.dataset.image_stack import FORMATS, czi
 from careamist.dataset.report import format_name, list_choices, sentence
 from careamist.dataset.sources import find_sources, guess_data_type
-from careamist.errors import SourceNotFoundError
+from careamist.errors import CareamistError, SourceNotFoundError
 from careamist.gui.data_source import SourceInfo, clean_path, in_times
 
 if TYPE_CHECKING:
@@ -21,8 +21,15 @@ _PARTS = 500  # so many are offered
 _WARNINGS = 3  # so many are shown
 
 
-def inspect_path(path: str) -> SourceInfo:
+def inspect_path(path: str, *, tolerant: bool = False) -> SourceInfo:
     """Return what a file, a folder or an address holds, without reading pixels.
+
+    Parameters
+    ----------
+    path : str
+        The file, folder or address.
+    tolerant : bool
+        Leave out files that cannot be read, with a warning, as long as there are others.
 
     Raises
     ------
@@ -35,7 +42,7 @@ def inspect_path(path: str) -> SourceInfo:
     is_container = len(sources) == 1 and data_type in ("zarr", "czi")
     choices = list_choices(sources[0], data_type) if is_container else []
     try:
-        images = [info for source in sources[:_FILES] for info in module.inspect(source)]
+        images, broken = _look(module, sources[:_FILES], tolerant and len(sources) > 1)
     except SourceNotFoundError:
         if not choices:
             raise
@@ -52,12 +59,34 @@ def inspect_path(path: str) -> SourceInfo:
         size,
         data_type,
         _count(sources, images, data_type),
-        _warnings(images, len(sources)),
+        (*broken, *_warnings(images, len(sources))),
         _problem(images),
         _offered(path, images, choices),
         _layouts(sources[0]) if data_type == "czi" else {},
         tuple(images),
     )
+
+
+def _look(
+    module: Any, sources: Sequence[Any], tolerant: bool
+) -> tuple[list[ImageInfo], tuple[str, ...]]:
+    """Return what files say of themselves, and a warning if some of them cannot be read."""
+    images: list[ImageInfo] = []
+    failed: list[tuple[Any, CareamistError]] = []
+    for source in sources:
+        try:
+            images += module.inspect(source)
+        except CareamistError as error:
+            if not tolerant:
+                raise
+            failed.append((source, error))
+    if failed and not images:
+        raise failed[0][1]
+    if not failed:
+        return images, ()
+    name = Path(str(failed[0][0])).name
+    more = f" and {len(failed) - 1} more" if len(failed) > 1 else ""
+    return images, (f"{name}{more} cannot be read.",)
 
 
 def _layouts(source: Any) -> dict[str, tuple[int, ...]]:

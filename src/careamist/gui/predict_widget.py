@@ -1,36 +1,41 @@
-"""The Predict dock: apply a model to an image and watch it being restored."""
+"""The Predict dock: apply a model to an image and watch it being restored, or to many files."""
 
 from __future__ import annotations
 
-import datetime
+import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari.qt.threading import create_worker
-from qtpy.QtWidgets import QFileDialog
+from qtpy.QtWidgets import QApplication, QFileDialog
 
-from careamist.events import Event, ImageStarted, Noticed, RegionPredicted, RunFailed
-from careamist.gui.about import AboutImage
-from careamist.gui.card import Card
-from careamist.gui.data_picker import DataPicker
+from careamist import library
+from careamist.errors import DiskFullError, OutputExistsError, SomeFailedError
+from careamist.events import Event, ImageFailed, RegionPredicted, RunFailed, RunStarted
+from careamist.gui import tasks
+from careamist.gui.data_source import clean_path
+from careamist.gui.follow_ups import exists, open_dock
 from careamist.gui.jobs import BUSY
-from careamist.gui.live_layer import LiveLayer
-from careamist.gui.notes import Notices
+from careamist.gui.latest import Answer, Latest
 from careamist.gui.panel import Panel
-from careamist.gui.path_info import inspect_path
-from careamist.gui.rows import hint_label
-from careamist.gui.tasks import (
-    layer_options,
-    load_model,
-    models_folder,
-    prediction_job,
-)
-from careamist.prediction.sinks import ArraySink
+from careamist.gui.predict_files import open_result
+from careamist.gui.predict_form import PredictForm
+from careamist.gui.predict_model import ModelCardBox
+from careamist.gui.predict_page import PredictPage
+from careamist.gui.remembered import Remembered
+from careamist.gui.results import Results, start_prediction
+from careamist.gui.speed import exactly
+from careamist.gui.tabs import order_tabs
 
 if TYPE_CHECKING:
     import napari
+    from qtpy.QtGui import QDragEnterEvent, QDropEvent
 
-    from careamist.gui.data_source import DataChoice
+    from careamist.gui.jobs import RunRecord
+    from careamist.gui.predict_order import PredictionOrder
+
+SUFFIX = ".ckpt"
+NO_MODEL = "There is no model yet. Train one or load one."
 
 
 class PredictWidget(Panel):
@@ -44,199 +49,321 @@ class PredictWidget(Panel):
 
     def __init__(self, napari_viewer: napari.viewer.Viewer) -> None:
         super().__init__(napari_viewer, "predict")
-        self.model_card = Card(self, "&Load…")
-        self.model_card.button.setAccessibleName("Load a model")
-        self.model_card.button.setToolTip("Choose a model file (.ckpt).")
-        self.model_card.button.clicked.connect(lambda: self.choose_model())
-        self.picker = DataPicker(napari_viewer, self, inspect=inspect_path)
-        self.about = AboutImage(self.picker, self)
-        self.notices = Notices(self)
-        self.fit = hint_label("", self)
-        self.predict_button = self.button("&Denoise", self.predict, primary=True)
-        for part in (self.model_card, self.picker, self.fit, self.about, self.notices):
-            self.form.addWidget(part)
+        self.setAcceptDrops(True)
+        self.memory = Remembered()
+        self.model_card = ModelCardBox(self, self.load, self.choose_model)
+        self.settings = PredictForm(napari_viewer, self, self.memory)
+        self.run = PredictPage(self, self.retry)
+        self._loader, self._opener = Latest(self), Latest(self)
+        self._loader.answered.connect(self._on_loaded)
+        self._opener.answered.connect(self._on_opened)
+        self._shown: Any = None  # the record whose run is on the page
+        self._told: Any = None  # the record whose end was told in the form
+        self._build_buttons()
+        self.form.addWidget(self.model_card)
+        self.form.addWidget(self.settings)
         self.form.addStretch(1)
-        self._sink: ArraySink | None = None
-        self._choice: DataChoice | None = None
-        self._live: dict[int, LiveLayer] = {}
-        self.picker.valueChanged.connect(self._on_edit)
+        self.page.addWidget(self.run, 1)
+        self.settings.valueChanged.connect(self._on_edit)
+        pages = [self.model_card, self.message, *self.settings.tabStops(), self.question, self.run]
+        begin = [self.predict_button, self.pause_button, self.resume_button, self.cancel_button]
+        order_tabs([*pages, *begin, self.folder_button, self.open_button, self.back_button])
         self.attach()
 
-    # -- commands ------------------------------------------------------------------------------
+    def _build_buttons(self) -> None:
+        self.predict_button = self.button("&Denoise", self.predict, primary=True)
+        self.pause_button.setToolTip("Pause after this tile. Resume at any time.")
+        self.folder_button = self.button("&Open folder", self.run.openFolder, primary=True)
+        self.folder_button.setToolTip("Open the folder of the results.")
+        self.open_button = self.button("Open in v&iewer", self.open_results)
+        self.open_button.setToolTip("Show the results as layers.")
+        self.back_button = self.button("&Back", self.new_prediction)
+        self.back_button.setToolTip("Back to the settings of this run")
+
+    # -- commands: everything a click does can be called -----------------------------------------
 
     def predict(self) -> None:
-        """Denoise what is chosen into a new layer."""
-        choice = self.picker.value()
-        if self.problem() or choice is None:
-            return
-        self.message.clear()
-        self.notices.clear()
-        self._choice, self._sink, self._live = choice, ArraySink(), {}
-        job = prediction_job(self.jobs.model, choice, self._sink)
-        self.jobs.start("predict", f"Denoise {choice.name}", job)
+        """Denoise what is described, into a new layer or into files."""
+        if not self.problem():
+            self._start(self.settings.order())
+
+    def retry(self) -> None:
+        """Try the files again that have failed, or were not reached."""
+        results, left = self._results(), self.run.failed()
+        if results is not None and left and not self.jobs.is_busy:
+            order = dataclasses.replace(results.order, only=tuple(left))
+            self._start(order, model=results.model)
 
     def choose_model(self) -> None:
         """Ask for a checkpoint and load it."""
-        folder = str(models_folder())
+        folder = str(tasks.models_folder())
         path, _ = QFileDialog.getOpenFileName(self, "Choose a model", folder, "Models (*.ckpt)")
         if path:
             self.load(path)
 
     def load(self, path: str | Path) -> None:
-        """Load a checkpoint in the background and offer it as the model."""
+        """Load a checkpoint, or the model in a folder, and offer it as the model."""
         self.message.clear()
-        self.model_card.setWords("Loading…", str(path))
-        worker = create_worker(load_model, str(path))
-        worker.returned.connect(self._on_loaded)
-        worker.start()
+        self.model_card.showLoading(str(path))
+        self._loader.ask(lambda _: _load(str(path)))
+
+    def new_prediction(self) -> None:
+        """Go back to the settings."""
+        self.jobs.forget("predict")
+
+    def open_results(self) -> None:
+        """Show the files that are complete as layers."""
+        paths = self.run.written()
+        self._opener.ask(lambda check: _open(paths, check))
 
     def problem(self) -> str:
         """Return why nothing can be predicted and what to do, or nothing."""
         if self.jobs.is_busy:
             return f"“{self.jobs.label}” is running."
         if self.jobs.model is None:
-            return "There is no model yet. Train one or load one."
-        if wrong := self.picker.problem():
-            return wrong
-        choice = self.picker.value()
-        dims = self.jobs.model.config.data_config.dims
-        if choice is not None and len(choice.sizes) != dims:
-            return (
-                f"The model works on {dims}D images, but axes {choice.axes} are "
-                f"{len(choice.sizes)}D. Change the axes or the model."
-            )
-        expected = self.jobs.model.config.data_config.n_channels or 1
-        if choice is not None:
-            there = choice.shape[choice.axes.index("C")] if "C" in choice.axes else 1
-            if there != expected:
-                return (
-                    f"The model works on {_count(expected, 'channel')}, the image has {there}. "
-                    "Choose an image with as many, or split it into its channels."
-                )
-        return ""
+            return NO_MODEL
+        return self.settings.problem()
 
-    # -- what the state shows ------------------------------------------------------------------
+    # -- short names -----------------------------------------------------------------------------
+
+    @property
+    def picker(self) -> Any:
+        """Chooses the image."""
+        return self.settings.picker
+
+    @property
+    def about(self) -> Any:
+        """Tells what the image is."""
+        return self.settings.about
+
+    @property
+    def notices(self) -> Any:
+        """What the run has noticed."""
+        return self.run.notices
+
+    # -- what the state shows ----------------------------------------------------------------------
 
     def _show(self) -> None:
-        state = self.state
-        busy = state in BUSY
-        self._show_model()
-        for part in (self.model_card, self.picker):
-            part.setEnabled(not busy)
+        state, results = self.state, self._results()
+        self.model_card.showModel(self.jobs.model)
+        self.settings.setModel(self.jobs.model)
+        of_files = results is not None and results.order.output == "files"
+        failed = results is not None and isinstance(results.error, SomeFailedError)
+        ended = of_files and (state in ("finished", "stopped") or (state == "failed" and failed))
+        self.showPage(running=state in BUSY or ended)
         wrong = self.problem()
-        self.footer.setButtons([self.predict_button, self.cancel_button])
-        self.cancel_button.setEnabled(state in ("starting", "running"))
         self.predict_button.setEnabled(not wrong)
-        self.predict_button.setToolTip(wrong or "Restore this image into a new layer.")
-        if busy:
-            if state != "running":
-                self.footer.setBusy("Starting…" if state == "starting" else "Stopping…")
+        self.predict_button.setToolTip(wrong or self._what_happens())
+        self.pause_button.setEnabled(state == "running")
+        self.cancel_button.setEnabled(state in ("starting", "running", "paused"))
+        in_layer = "Finished tiles stay in the layer."
+        self.cancel_button.setToolTip(
+            f"Stop now. {'Finished files stay.' if of_files else in_layer}"
+        )
+        if state in BUSY:
+            self._show_busy(state)
+        elif ended:
+            self._show_files(state)
+        else:
+            self._show_form(state, wrong, results)
+
+    def _show_busy(self, state: str) -> None:
+        if state == "paused":
+            self.footer.setButtons([self.resume_button, self.cancel_button])
+            self.footer.setText("Paused.")
             return
-        needs_words = self.jobs.model is not None and not self.picker.problem()
-        self.showProblem(wrong if needs_words else "")
-        text, sign = wrong or "Ready to denoise.", "info" if wrong else ""
+        self.footer.setButtons([self.pause_button, self.cancel_button])
+        if state != "running":
+            self.footer.setBusy("Starting…" if state == "starting" else "Stopping…")
+
+    def _show_form(self, state: str, wrong: str, results: Results | None) -> None:
+        self.footer.setButtons([self.predict_button])
+        is_quiet = self.jobs.is_busy or self.picker.isReading() or self.picker.isAxesOpen()
+        told = wrong != NO_MODEL and not self.picker.problem() and not is_quiet
+        if self.message.kind() in ("", "warning"):
+            self.showProblem(wrong if told else "")
+        text, sign = wrong or self._what_happens(), "info" if wrong else ""
         if state == "finished" and not wrong:
             text, sign = "Done. The result is a new layer.", "done"
         elif state == "stopped" and not wrong:
-            text, sign = "Stopped. Finished tiles are in the layer.", "done"
+            text, sign = "Stopped. Finished tiles stay in the layer.", "done"
+            if results is not None and not results.layers:
+                text, sign = "Stopped: nothing was denoised.", "info"
         self.footer.setIdle(text, sign)
+        record = self.jobs.record("predict")
+        if state == "finished" and record is not self._told and results is not None:
+            self._told = record
+            self._show_result(record, results)
 
-    def _show_model(self) -> None:
-        model = self.jobs.model
-        if model is None:
-            self.model_card.setWords("No model", "Train one, or load one.")
-        else:
-            config = model.config
-            self.model_card.setWords(
-                config.experiment_name,
-                f"{config.algorithm_config.short_name} · {config.data_config.dims}D · "
-                f"{model.steps_done} steps",
-            )
-            self.model_card.setToolTip(config.describe())
-        choice = self.picker.value()
-        words = ""
-        if model is not None and choice is not None and not self.picker.problem():
-            words = _how_axes_apply(model.config.data_config.dims, choice)
-        self.fit.setText(words)
-        self.fit.setVisible(bool(words))
+    def _show_files(self, state: str) -> None:
+        files = self.run.files.files
+        buttons = [self.folder_button, self.open_button, self.back_button]
+        self.footer.setButtons(buttons)
+        self.open_button.setEnabled(bool(self.run.written()))
+        record = self.jobs.record("predict")
+        took = f" in {exactly(record.seconds)}" if record is not None else ""
+        words = {"finished": f"Done{took}: ", "stopped": "Stopped: ", "failed": f"Ended{took}: "}
+        signs = {"finished": "done", "stopped": "info", "failed": "error"}
+        self.footer.setIdle(f"{words[state]}{files.summary()}", signs[state])
+
+    def _show_result(self, record: Any, results: Results) -> None:
+        """Say in the form what came out, and what can be done with it."""
+        names = ", ".join(f"“{layer.name}”" for layer in results.layers)
+        acts: list[tuple[str, Callable[[], object]]] = []
+        layer = results.order.choice.layer
+        if layer is not None and results.layers and exists("gui.compare_widget"):
+            restored = results.layers[0]
+            acts.append(("Compare", lambda: self._compare(layer, restored)))
+        if results.folder is not None:
+            acts.append(("Show folder", self.run.openFolder))
+        where = f" Kept in {results.folder}." if results.folder is not None else ""
+        text = f"Denoised in {exactly(record.seconds)}.{where}"
+        self.message.show_message("info", names, text, acts)
+
+    def _what_happens(self) -> str:
+        if self.settings.output.value() == "files":
+            folder = self.settings.folder.value()
+            return f"Writes to “{folder.name}”" if folder is not None else "Ready to denoise."
+        name = str(self.settings.name.text()).strip()
+        return f"Makes “{name}”" if name else "Ready to denoise."
+
+    def _compare(self, raw: Any, restored: Any) -> None:
+        open_dock(self.viewer, "Compare").compare(raw, restored)
+
+    # -- what is told ------------------------------------------------------------------------------
 
     def _follow(self, event: Event) -> None:
-        if isinstance(event, ImageStarted):
-            self._add_layer(event)
-        elif isinstance(event, RegionPredicted):
-            if event.index in self._live:
-                self._live[event.index].touch()
-            if self.state != "stopping":
-                self.footer.setText(f"Tile {event.done} of {event.total}")
+        record = self.jobs.record("predict")
+        if record is not None and self._shown is not record:
+            results = self._results()
+            again = bool(results is not None and results.order.only)
+            self._shown = record
+            self.run.begin(results, again=again)
+        self.run.follow(event)
+        if isinstance(event, RegionPredicted):
+            if self.state in ("running", "paused"):
+                words = f"Tile {event.done} of {event.total}"
+                slices = self.run.slices()
+                self.footer.setText(f"{words} · {slices}" if slices else words)
                 self.footer.setProgress(event.done, event.total)
-        elif isinstance(event, Noticed):
-            self.notices.add(event.message)
+        elif isinstance(event, RunStarted):
+            self.footer.setText("Denoising…")
+        elif isinstance(event, ImageFailed):
+            self.footer.setText(f"{Path(event.source).name} failed. Going on.")
         elif isinstance(event, RunFailed):
             self.showFailure(event)
 
-    def _on_state(self) -> None:
-        if self.state not in BUSY:
-            for live in self._live.values():
-                live.finish()
-            self._live = {}
-        super()._on_state()
-
-    def _add_layer(self, event: ImageStarted) -> None:
-        choice, sink = self._choice, self._sink
-        if choice is None or sink is None:  # a run that another dock started
+    def showFailure(self, event: RunFailed) -> None:
+        """Say once what went wrong, with what repairs it."""
+        results = self._results()
+        error = results.error if results is not None else None
+        if isinstance(error, SomeFailedError):
+            return  # each file says it
+        if isinstance(error, OutputExistsError) and results is not None:
+            answers = [("Skip", lambda: self._again("skip"))]
+            answers.append(("Replace", lambda: self._again("replace")))
+            self.message.show_message("question", error.message, "What is to be done?", answers)
             return
-        name = choice.name if choice.layer is not None else Path(event.source).name
-        config = self.jobs.model.config
-        metadata = {
-            "careamist": {
-                "source": choice.name if choice.layer is not None else event.source,
-                "axes": event.axes,
-                "configuration": config.model_dump(mode="json"),
-                "steps": self.jobs.model.steps_done,
-                "date": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
-            }
-        }
-        options = layer_options(choice, event.source, event.axes)
-        live = LiveLayer(
-            self.viewer,
-            sink.view(event.index),
-            f"{name} ({config.algorithm_config.short_name})",
-            choice.layer,
-            metadata,
-            **({} if choice.level else options),
-        )
-        if choice.level:  # it is not as large as the layer it is made from
-            live.layer.scale, live.layer.translate = options["scale"], options["translate"]
-        self._live[event.index] = live
+        repairs: list[tuple[str, Callable[[], object]]] = []
+        if isinstance(error, DiskFullError):
+            repairs.append(("Choose another folder…", self.settings.folder.choose))
+        elif "memory" in event.message:
+            repairs.append(("Use smaller tiles", self._use_smaller_tiles))
+        if event.traceback:
+            repairs.append(("Copy details", lambda: _copy(event.traceback)))
+        self.message.show_message("error", event.message, event.hint, repairs)
+
+    def _on_state(self) -> None:
+        busy = self.jobs.is_busy
+        super()._on_state()
+        record = self.jobs.record("predict")
+        if not busy and record is not None and record is not self._told and record.events:
+            QApplication.alert(self.window())  # does nothing where the window is in front
+
+    def _results(self) -> Results | None:
+        record: RunRecord | None = self.jobs.record("predict")
+        order = record.order if record is not None else None
+        return order if isinstance(order, Results) else None
+
+    # -- starting ----------------------------------------------------------------------------------
+
+    def _start(self, order: PredictionOrder, model: Any = None) -> None:
+        self.message.clear()
+        self.settings.save()
+        start_prediction(self.viewer, self.jobs, model or self.jobs.model, order)
+
+    def _again(self, overwrite: Any) -> None:
+        results = self._results()
+        if results is not None and not self.jobs.is_busy:
+            order = dataclasses.replace(results.order, overwrite=overwrite)
+            self._start(order, model=results.model)
+
+    def _use_smaller_tiles(self) -> None:
+        self.settings.smallerTiles()
+        self.message.clear()
+        self.refresh()
 
     def _on_edit(self) -> None:
         self.message.clear()
-        if self.picker.value() != self._choice:  # a result among the layers is no edit
+        results = self._results()
+        choice = self.picker.value()
+        if (
+            results is None or choice != results.order.choice
+        ):  # a result among the layers is no edit
             self.jobs.forget("predict")
         self.refresh()
 
-    def _on_loaded(self, loaded: Any) -> None:
-        model, message, hint = loaded
+    def _on_loaded(self, answer: Answer) -> None:
+        model, message, hint = answer.result or (None, answer.problem, "")
         if model is None:
             self.message.show_message("error", message, hint)
             self.refresh()
-        else:
+        elif not self.jobs.is_busy:
             self.jobs.setModel(model)
 
+    def _on_opened(self, answer: Answer) -> None:
+        if answer.problem:
+            self.run.notices.add(answer.problem)
+        for levels, options in answer.result or ():
+            self.viewer.add_image(levels, **options)
 
-def _how_axes_apply(dims: int, choice: DataChoice) -> str:
-    """Say in words how a model goes over the axes of an image."""
-    words = {"T": "time point", "S": "sample"}
-    others = [
-        _count(n, words[axis])
-        for axis, n in zip(choice.array_axes, choice.shape, strict=True)
-        if axis in words
-    ]
-    works_on = "ZYX" if dims == 3 else "YX"
-    if not others:
-        return ""
-    return f"The model works on {works_on}: each of the {' × '.join(others)} is denoised alone."
+    # -- drops -------------------------------------------------------------------------------------
+
+    def dragEnterEvent(self, event: QDragEnterEvent) -> None:
+        """Take model files; images are for the picker."""
+        if _dropped(event):
+            event.acceptProposedAction()
+
+    def dropEvent(self, event: QDropEvent) -> None:
+        """Load a model."""
+        if not self.jobs.is_busy:
+            self.load(_dropped(event)[0])
+            event.acceptProposedAction()
 
 
-def _count(n: int, word: str) -> str:
-    return f"{n} {word}{'s' if n != 1 else ''}"
+def _load(path: str) -> tuple[Any, str, str]:
+    found = tasks.load_model(path)
+    if found[0] is not None:
+        for card in library.list_models(tasks.models_folder()):
+            if card.folder == Path(path):
+                library.mark_used(card)
+    return found
+
+
+def _open(paths: list[Path], check: Callable[[], None]) -> list[Any]:
+    opened = []
+    for path in paths:
+        check()
+        opened.append(open_result(path))
+    return opened
+
+
+def _dropped(event: Any) -> list[str]:
+    if not event.mimeData().hasUrls():
+        return []
+    paths = [clean_path(url.toString()) for url in event.mimeData().urls()]
+    return [path for path in paths if path.lower().endswith(SUFFIX)]
+
+
+def _copy(text: str) -> None:
+    QApplication.clipboard().setText(text)

@@ -28,11 +28,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     import numpy as np
-    from qtpy.QtGui import QResizeEvent
+    from qtpy.QtGui import QResizeEvent, QShowEvent
 
 __all__ = ["LossPlot", "RunFooter", "eta_text"]
 
 REDRAW_MS = 100
+PREPARE_MS = 2000
 FOOTER_HEIGHT = 86
 TICK_SIZE = 8
 AXIS_WIDTH = 38  # fixed, so that the curve does not jump when numbers grow
@@ -43,21 +44,23 @@ class LossPlot(QWidget):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        import pyqtgraph  # 0.3 s that the opening of a dock does not have
-
-        self._qt: Any = pyqtgraph
         self.setProperty("clear", True)
         self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Expanding)
         self.setMinimumHeight(120)
         self.setMaximumHeight(320)
         self._train, self._validation = Curve(), Curve()
         self._total = 0
+        self._best_step: int | None = None
+        self._plot: Any = None
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
         self._timer.setInterval(REDRAW_MS)
         self._timer.timeout.connect(self.redraw)
         self._build()
-        follow(self, self._recolor)
+        self._soon = QTimer(self)
+        self._soon.setSingleShot(True)
+        self._soon.timeout.connect(self._prepare)
+        self._soon.start(PREPARE_MS)
 
     def addStep(self, step: int, loss: float) -> None:
         """Add the training loss of a step; drawn a little later, with what came meanwhile."""
@@ -75,8 +78,8 @@ class LossPlot(QWidget):
 
     def setBest(self, step: int | None) -> None:
         """Mark the step whose model is the best one."""
-        self._best.setVisible(step is not None)
-        self._best.setValue(step or 0)
+        self._best_step = step
+        self._later()
 
     def clear(self) -> None:
         self._train, self._validation = Curve(), Curve()
@@ -101,6 +104,8 @@ class LossPlot(QWidget):
     def redraw(self) -> None:
         """Draw what has come in, thinned out to what the width can show."""
         self._timer.stop()
+        if self._plot is None:
+            return
         columns = max(50, self._plot.width())
         steps, losses = self._train.points()
         self._raw_line.setData(*decimate(steps, losses, columns))
@@ -109,8 +114,14 @@ class LossPlot(QWidget):
         last = int(steps[-1]) if len(steps) else 0
         self._now.setVisible(0 < last < self._total)
         self._now.setValue(last)
+        self._best.setVisible(self._best_step is not None)
+        self._best.setValue(self._best_step or 0)
         self._item.setXRange(0, max(last, self._total, 1), padding=0.02)
         self._set_ticks()
+
+    def showEvent(self, event: QShowEvent) -> None:
+        self._prepare()
+        super().showEvent(event)
 
     def _build(self) -> None:
         self._words = QLabel(self)
@@ -126,6 +137,19 @@ class LossPlot(QWidget):
         top.setSpacing(8)
         top.addWidget(self._words, 1)
         top.addWidget(self._log)
+        self._rows = QVBoxLayout(self)
+        self._rows.setContentsMargins(0, 0, 0, 0)
+        self._rows.setSpacing(4)
+        self._rows.addLayout(top)
+
+    def _prepare(self) -> None:
+        """Make the plot: when it is first seen, or when the dock has been open for a while."""
+        if self._plot is not None:
+            return
+        import pyqtgraph  # 0.2 s that the opening of a dock does not have
+
+        self._soon.stop()
+        self._qt = pyqtgraph
         self._plot = self._qt.PlotWidget(self)
         self._plot.setMenuEnabled(False)
         self._plot.setAccessibleName("Loss over steps")
@@ -144,15 +168,15 @@ class LossPlot(QWidget):
         for line in (self._now, self._best):
             self._item.addItem(line, ignoreBounds=True)
             line.hide()
-        lines = QVBoxLayout(self)
-        lines.setContentsMargins(0, 0, 0, 0)
-        lines.setSpacing(4)
-        lines.addLayout(top)
-        lines.addWidget(self._plot, 1)
+        self._rows.addWidget(self._plot, 1)
+        self._on_log(self.isLog())
+        follow(self, self._recolor)
+        self._later()
 
     def _on_log(self, on: bool) -> None:
-        self._item.setLogMode(y=on)
-        self.redraw()
+        if self._plot is not None:
+            self._item.setLogMode(y=on)
+            self.redraw()
 
     def _set_ticks(self) -> None:
         """On a log axis pyqtgraph writes powers of ten; ours reads 0.1, 0.2, 0.5."""

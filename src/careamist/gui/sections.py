@@ -47,7 +47,8 @@ class Section(QWidget):
         self._lines = QVBoxLayout(self)
         self._lines.setContentsMargins(0, 0, 0, 0)
         self._lines.setSpacing(8)
-        for spec in self._specs.values():
+        # what has a heading comes last: it would seem to have the rows below it, too
+        for spec in sorted(self._specs.values(), key=lambda spec: spec.kind == "model"):
             self._add(spec, level, spec.level or inherited)
         self._fill()
 
@@ -65,6 +66,14 @@ class Section(QWidget):
     def setValue(self, model: BaseModel) -> None:
         self._kept = values_of(model)
         self._fill()
+
+    def setDefaults(self, values: dict[str, Any]) -> None:
+        """Take these values for the defaults, without changing what is shown."""
+        self._defaults = dict(values)
+        for name, editor in self._editors.items():
+            if isinstance(editor, (Section, UnionEditor)) and name in values:
+                value = values[name]
+                editor.setDefaults(values_of(value) if isinstance(editor, Section) else value)
 
     def reset(self) -> None:
         """Put the shown fields back to their defaults."""
@@ -209,6 +218,12 @@ class UnionEditor(QWidget):
             return
         self._make(model).setValue(value)
         self._combo.setCurrentIndex(self._models.index(model))
+
+    def setDefaults(self, value: Any) -> None:
+        self._default = value
+        for model, section in self._sections.items():
+            if isinstance(value, model):
+                section.setDefaults(values_of(value))
 
     def reset(self) -> None:
         if self._on_show and (isinstance(self._default, BaseModel) or self._spec.nullable):

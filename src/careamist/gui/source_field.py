@@ -92,6 +92,10 @@ class SourceField(QWidget):
             self._edit.setText(path)
         set_state(self._edit, "error" if is_wrong else "")
 
+    def setWrong(self, *, on: bool) -> None:
+        """Mark the list as wrong."""
+        set_state(self._combo, "error" if on else "")
+
     def focusPath(self) -> None:
         """Let the user type a path."""
         self._edit.setFocus()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -15,16 +16,21 @@ from careamist.config.prediction import PredictionConfig
 from careamist.dataset.patching import check_patch_size
 from careamist.dataset.report import BUDGET, ImageReport, describe, report
 from careamist.dataset.sources import find_sources, guess_data_type, inspect, is_uri
+from careamist.events import EpochDone
 from careamist.failures import explain_failure
 from careamist.gui.data_source import DataChoice, layer_info, level_geometry
 from careamist.utils.reshape_array import AxesTransform
 
 if TYPE_CHECKING:
     from careamist.background import Job
-    from careamist.config import Configuration
     from careamist.events import Listener
+    from careamist.gui.order import TrainingOrder
+    from careamist.gui.preview_feed import PreviewFeed
+    from careamist.prediction.run import Failures, WantedFirst
     from careamist.prediction.sinks import Sink
     from careamist.stop import StopSignal
+
+logger = logging.getLogger(__name__)
 
 _NEAR_BUDGET, _FAR_BUDGET = BUDGET // 2, BUDGET // 16  # bytes that are looked at
 _LOOKED_AT, _TOLD = 20, 5  # files of a folder, and what is told of the others
@@ -33,6 +39,11 @@ _LOOKED_AT, _TOLD = 20, 5  # files of a folder, and what is told of the others
 def models_folder() -> Path:
     """Return where the plugin keeps its models."""
     return Path(platformdirs.user_data_dir("careamist", appauthor=False))
+
+
+def results_folder() -> Path:
+    """Return where results go that are too large for memory and come from no file."""
+    return Path.home() / "careamist"
 
 
 def gui_threads() -> int:
@@ -71,41 +82,149 @@ def about(choice: DataChoice, knows_axes: bool, check: Callable[[], None]) -> li
     return rows + told
 
 
-def training_job(config: Configuration, choice: DataChoice) -> Job:
-    """Return the job of training a new model; its result is the CAREamist."""
-    data = choice.source
+def training_job(order: TrainingOrder, feed: PreviewFeed) -> Job:
+    """Return the job of training a new model; its result is the CAREamist.
+
+    Parameters
+    ----------
+    order : TrainingOrder
+        What is trained, on what.
+    feed : PreviewFeed
+        Asks for previews, and gets them.
+    """
 
     def train(listener: Listener, stop: StopSignal) -> Any:
-        for module in ("torch", "pytorch_lightning", "careamist.careamist"):
-            stop.check()  # each takes a second or more to import
-            import_module(module)
+        _import_engine(stop)
         from careamist.careamist import CAREamist
 
-        careamist = CAREamist(config, work_dir=models_folder(), enable_progress_bar=False)
-        with careamist.attached(listener, stop):
-            careamist.train(train_data=data)
-        return careamist
+        model = CAREamist(order.config, work_dir=models_folder(), enable_progress_bar=False)
+        with model.attached(listener, stop):
+            model.train(**order.data(), preview=feed)
+        _keep_card(model, order)
+        return model
 
     return train
 
 
-def prediction_job(model: Any, choice: DataChoice, sink: Sink) -> Job:
-    """Return the job of predicting an image, tile by tile, into a sink."""
-    data, data_type = pixels_of(choice)
+def continuing_job(model: Any, order: TrainingOrder, feed: PreviewFeed) -> Job:
+    """Return the job of training a model on: to its planned end, or as long once more."""
+
+    def train(listener: Listener, stop: StopSignal) -> Any:
+        with model.attached(listener, stop):
+            model.train(**order.data(), preview=feed)
+        _keep_card(model, order)
+        return model
+
+    return train
+
+
+def resuming_job(path: str, order: TrainingOrder, feed: PreviewFeed) -> Job:
+    """Return the job of training on what a run has left behind in a folder or a checkpoint.
+
+    It first tells the losses of that run, as epochs that are done.
+    """
+
+    def train(listener: Listener, stop: StopSignal) -> Any:
+        _import_engine(stop)
+        from careamist.careamist import CAREamist
+
+        model = CAREamist(checkpoint_path=path, work_dir=models_folder(), enable_progress_bar=False)
+        epochs: dict[int, dict[str, float]] = {}
+        for name, losses in model.get_losses().items():
+            for step, loss in losses:
+                epochs.setdefault(int(step), {})[name] = loss
+        for number, step in enumerate(sorted(epochs)):
+            listener(EpochDone("", number, step, epochs[step]))
+        with model.attached(listener, stop):
+            model.train(**order.data(), preview=feed)
+        _keep_card(model, order)
+        return model
+
+    return train
+
+
+def pictured(model: Any, order: TrainingOrder, sink: Any, job: Job) -> Job:
+    """Return a prediction of what was trained on that ends with a picture for the library."""
+
+    def predict(listener: Listener, stop: StopSignal) -> Any:
+        result = job(listener, stop)
+        arrays = getattr(sink, "arrays", {})  # those that are too large are not in memory
+        if order.image.layer is not None and order.image.axes.endswith("YX") and arrays:
+            _keep_card(model, order, order.image.source, next(iter(arrays.values())))
+        return result
+
+    return predict
+
+
+def _keep_card(model: Any, order: TrainingOrder, before: Any = None, after: Any = None) -> None:
+    """Note for the library what a model is; its files are complete without that."""
+    from careamist.library import write_card
+
+    if model.run_dir is None:
+        return
+    try:
+        write_card(Path(model.run_dir), order.image.name, before, after)
+    except Exception:
+        logger.exception("The card of the model in %s cannot be written.", model.run_dir)
+
+
+def _import_engine(stop: StopSignal) -> None:
+    for module in ("torch", "pytorch_lightning", "careamist.careamist"):
+        stop.check()  # each takes a second or more to import
+        import_module(module)
+
+
+def prediction_job(
+    model: Any,
+    choice: DataChoice,
+    sink: Sink,
+    *,
+    data: Any = None,
+    options: PredictionConfig | None = None,
+    wanted_first: WantedFirst | None = None,
+    failures: Failures | None = None,
+) -> Job:
+    """Return the job of predicting an image, tile by tile, into a sink.
+
+    Parameters
+    ----------
+    model : CAREamist
+        What predicts.
+    choice : DataChoice
+        The image.
+    sink : Sink
+        Gets the results.
+    data : array, path, or list of these, optional
+        What is predicted, where that is not all of the image.
+    options : PredictionConfig, optional
+        How; the axes and the type of the image when not given.
+    wanted_first, failures
+        As for `CAREamist.predict_into`.
+    """
+    if data is None or options is None:
+        data, data_type = pixels_of(choice)
+        options = PredictionConfig(axes=choice.axes, data_type=data_type)
 
     def predict(listener: Listener, stop: StopSignal) -> Sequence[str]:
         with model.attached(listener, stop):
-            options = PredictionConfig(axes=choice.axes, data_type=data_type)
-            sources: Sequence[str] = model.predict_into(sink, data, options)
+            sources: Sequence[str] = model.predict_into(
+                sink, data, options, wanted_first=wanted_first, failures=failures
+            )
         return sources
 
     return predict
 
 
-def check_choice(config: Configuration, choice: DataChoice) -> None:
-    """Raise, with what to do about it, if a configuration cannot be trained on an image."""
-    layout = AxesTransform(choice.array_axes, choice.shape)
-    check_patch_size([layout.transformed_shape], config.data_config.patch_size)
+def check_order(order: TrainingOrder) -> None:
+    """Raise, with what to do about it, if a patch is larger than what is trained on."""
+    choice = order.image
+    common = order.overlap.ranges if order.overlap else {}
+    sizes = [
+        common[axis][1] - common[axis][0] if axis in common else size
+        for axis, size in zip(choice.array_axes, choice.shape, strict=True)
+    ]
+    layout = AxesTransform(choice.array_axes, sizes)
+    check_patch_size([layout.transformed_shape], order.config.data_config.patch_size)
 
 
 def load_model(path: str) -> tuple[Any, str, str]:

@@ -202,6 +202,19 @@ QPushButton[role="small"] {{ font-size: 9pt; padding: 0px 7px; min-height: {row 
     max-height: {row - 4}px; }}
 QPushButton[role="toggle"] {{ font-size: 9pt; padding: 0px 6px; background-color: {c.foreground}; }}
 QPushButton[role="toggle"]:checked {{ background-color: {c.secondary}; }}
+QPushButton[role="segment"] {{ background-color: {c.foreground}; border-radius: 0px;
+    border-bottom: 2px solid {c.foreground}; padding: 0px 2px; min-height: {inner - 1}px;
+    max-height: {inner - 1}px; }}
+QPushButton[role="segment"]:hover {{ background-color: {c.primary}; }}
+QPushButton[role="segment"]:checked {{ background-color: {c.secondary};
+    border-bottom: 2px solid {c.accent}; }}
+QPushButton[role="arrow"] {{ background-color: {c.current}; padding: 0px; }}
+QPushButton[role="arrow"]:hover {{ background-color: {c.highlight}; }}
+QPushButton[role="arrow"]:disabled {{ background-color: {c.foreground};
+    border: 1px solid {c.primary}; }}
+QPushButton[role="arrow"]::menu-indicator {{ image: none; width: 0px; }}
+QPushButton[role="follow"] {{ text-align: left; padding: 0px 8px; min-height: {row - 2}px;
+    max-height: {row - 2}px; }}
 QPushButton[role="fold"] {{ background: transparent; font-weight: bold; text-align: left;
     padding: 2px 0px; }}
 QPushButton[role="fold"]:checked {{ background: transparent; }}
@@ -212,7 +225,8 @@ QPushButton[role="primary"]:disabled {{ background-color: {c.foreground}; font-w
     border: 1px solid {c.primary}; }}
 QComboBox:focus, QLineEdit:focus, QAbstractSpinBox:focus, QCheckBox:focus, QPushButton:focus {{
     {ring} }}
-QPushButton[role="primary"]:focus {{ border: 1px solid {c.text}; }}
+QPushButton[role="primary"]:focus, QPushButton[role="arrow"]:focus {{
+    border: 1px solid {c.text}; }}
 QProgressBar {{ background-color: {c.primary}; border: 0px; border-radius: 1px; padding: 0px;
     min-height: 6px; max-height: 6px; }}
 QProgressBar[state="idle"] {{ background-color: transparent; }}

@@ -1,242 +1,358 @@
-"""The Train dock: choose an image, press one button, watch the loss."""
+"""The Train dock: choose an image, press one button, get it denoised."""
 
 from __future__ import annotations
 
-import time
+import dataclasses
 from typing import TYPE_CHECKING, Any
 
-from pydantic import ValidationError
-from qtpy.QtWidgets import QLabel
-
-from careamist.config import N2V, Configuration, DataConfig, TrainingConfig, explain
-from careamist.config.factories import fitting_patch
-from careamist.errors import CareamistError
-from careamist.events import EpochDone, Event, Noticed, RunFailed, RunStarted, StepDone
-from careamist.gui.about import AboutImage
-from careamist.gui.card import Card
-from careamist.gui.data_picker import DataPicker
-from careamist.gui.device_combo import DeviceCombo
-from careamist.gui.fold import Fold
-from careamist.gui.form import ModelForm
+from careamist.events import (
+    EpochDone,
+    Event,
+    Noticed,
+    RegionPredicted,
+    RunFailed,
+    RunStarted,
+    StepDone,
+)
+from careamist.gui import speed
+from careamist.gui.chain import Chain
+from careamist.gui.follow_ups import exists, open_dock
 from careamist.gui.jobs import BUSY
-from careamist.gui.notes import Notices
-from careamist.gui.panel import Panel, set_role
-from careamist.gui.path_info import inspect_path
-from careamist.gui.progress import LossPlot
-from careamist.gui.rows import FieldRow
+from careamist.gui.panel import Panel, split_arrow
+from careamist.gui.remembered import Remembered
+from careamist.gui.resume_offer import ResumeOffer
+from careamist.gui.run_page import RunPage
 from careamist.gui.sample_data import noisy_cells
-from careamist.gui.tasks import check_choice, gui_threads, training_job
+from careamist.gui.tabs import order_tabs
+from careamist.gui.train_form import TrainForm
 
 if TYPE_CHECKING:
     import napari
 
+    from careamist.gui.card import Card
+    from careamist.gui.jobs import RunRecord
+    from careamist.gui.order import TrainingOrder
+
 
 class TrainWidget(Panel):
-    """Trains a model on a layer or on files.
+    """Trains a model on a layer or on files, and denoises them with it.
 
     Parameters
     ----------
     napari_viewer : napari.Viewer
-        The viewer whose layers are offered.
+        The viewer whose layers are offered, and which gets the results.
     """
 
     def __init__(self, napari_viewer: napari.viewer.Viewer) -> None:
         super().__init__(napari_viewer, "train")
-        self.picker = DataPicker(
-            napari_viewer, self, inspect=inspect_path, sample=lambda: _open_sample(napari_viewer)
+        self.memory = Remembered()
+        self.chain = Chain(napari_viewer, self.jobs, self.memory)
+        noise = (lambda: open_dock(napari_viewer, "Noise")) if exists("gui.noise_widget") else None
+        self.settings = TrainForm(
+            napari_viewer, self, self.memory, lambda: _open_sample(napari_viewer), noise
         )
-        self.about = AboutImage(self.picker, self)
-        self.notices = Notices(self)
-        self.steps = ModelForm(TrainingConfig(), self, level="simple")
-        self.device = DeviceCombo(self)
-        self.algorithm_form = ModelForm(N2V(), self, level="advanced")
-        self.data_form = ModelForm(DataConfig(), self, level="advanced")
-        self.training_form = ModelForm(TrainingConfig(), self, level="advanced")
-        self.advanced = Fold("Ad&vanced", self, self._forms())
-        self.summary = Card(self, "&Settings")
-        self.summary.button.setToolTip("Back to the settings, for a new training.")
-        self.summary.button.setAccessibleName("Back to the settings")
-        self.summary.button.clicked.connect(lambda: self.jobs.forget("train"))
-        self.plot = LossPlot(self)
-        self.train_button = self.button("&Train", self.train, primary=True)
-        self.apply_button = self.button("&Denoise…", self.open_predict, primary=True)
-        self.apply_button.setToolTip("Apply this model to an image, in the Predict dock.")
-        self._started, self._seconds = 0.0, 0.0
-        self._fill()
-        self.picker.valueChanged.connect(self._on_edit)
-        for form in (self.steps, *self._forms()):
-            form.valueChanged.connect(self._on_edit)
-        self._suggest_patch()
+        self.offer = ResumeOffer(self, napari_viewer, self.settings, self.memory, self._resume)
+        self.run = RunPage(self, napari_viewer)
+        self._build_buttons()
+        self.form.addWidget(self.offer)
+        self.form.addWidget(self.settings)
+        self.form.addStretch(1)
+        self.page.addWidget(self.run, 1)
+        self.settings.valueChanged.connect(self._on_edit)
+        pages = [self.message, self.offer, *self.settings.tabStops(), self.question, self.run]
+        begin = [self.train_button, self.arrow_button, self.pause_button, self.resume_button]
+        end = [self.finish_button, self.use_button, self.save_button, self.continue_button]
+        order_tabs([*pages, *begin, *end, self.cancel_button])
         self.attach()
+
+    def _build_buttons(self) -> None:
+        self.train_button = self.button("&Train && denoise", self.train_and_denoise, primary=True)
+        self.train_button.setAccessibleName("Train & denoise")
+        self.arrow_button = split_arrow(self, {"Train &only": self.train})
+        self.finish_button = self.button("Fi&nish here", self.finish)
+        self.finish_button.setToolTip("End the training now and go on with the model so far.")
+        self.use_button = self.button("&Use this model", self.denoise, primary=True)
+        self.use_button.setToolTip("Denoise the image with the model so far.")
+        self.continue_button = self.button("C&ontinue", self.continue_training)
+        self.save_button = self.button("&Save model…", self.save_model, primary=True)
+        self.save_button.setToolTip("Keep the model in a file of your own.")
 
     # -- commands: everything a click does can be called -----------------------------------------
 
+    def train_and_denoise(self) -> None:
+        """Train on what is described, and denoise the image when that has ended."""
+        self._train(denoise=True)
+
     def train(self) -> None:
-        """Start training on what is chosen."""
-        choice = self.picker.value()
-        if self.problem() or choice is None:
-            return
-        self.message.clear()
-        self.notices.clear()
-        self.plot.clear()
-        self.jobs.start("train", f"Train on {choice.name}", training_job(self.value(), choice))
+        """Train on what is described, and leave it at that."""
+        self._train(denoise=False)
 
-    def open_predict(self) -> None:
-        """Open the Predict dock, or bring it to the front."""
-        docked = self.viewer.window.dock_widgets.get("Predict (careamist)")
-        if docked is not None:
-            docked.parent().show()
-            docked.parent().raise_()
-        else:
-            self.viewer.window.add_plugin_dock_widget("careamist", "Predict", tabify=True)
+    def denoise(self) -> None:
+        """Denoise the image with the model of the last training."""
+        if (record := self._usable()) is not None and not self.jobs.is_busy:
+            self.chain.denoise(record)
 
-    def value(self) -> Configuration:
+    def finish(self) -> None:
+        """End the training here, and go on with the model so far."""
+        self.jobs.finish()
+
+    def continue_training(self) -> None:
+        """Train on from where the last training has ended."""
+        if (record := self._usable()) is not None and not self.jobs.is_busy:
+            self.run.notices.clear()
+            self.chain.train_on(record)
+
+    def resume_last(self) -> None:
+        """Go on with the training that was cut short when napari was last closed."""
+        if not self.jobs.is_busy:
+            self.offer.resume()
+
+    def new_training(self) -> None:
+        """Go back to the settings, for another model."""
+        self.jobs.forget("train")
+
+    def save_model(self) -> None:
+        """Ask for a file name and keep the model there."""
+        if (record := self._usable()) is not None and (path := self.run.save(record)):
+            self.footer.setText(f"Saved as {path.name}.", "done")
+
+    def value(self) -> Any:
         """Return the configuration that the form describes; raises if it is not valid."""
-        choice = self.picker.value()
-        axes = choice.axes if choice is not None else "YX"
-        data = self.data_form.value().model_dump() | {
-            "axes": axes,
-            "data_type": choice.data_type if choice is not None else "array",
-        }
-        training = self.training_form.value().model_copy(
-            update={
-                "num_steps": self.steps.value().num_steps,
-                "device": self.device.value(),
-                "num_threads": gui_threads(),
-            }
-        )
-        return Configuration(
-            experiment_name=_experiment_name(choice.name if choice is not None else ""),
-            algorithm_config=self.algorithm_form.value(),
-            data_config=DataConfig.model_validate(data),
-            training_config=training,
-        )
+        return self.settings.value()
 
     def problem(self) -> str:
         """Return why training cannot start and what to do, or nothing."""
         if self.jobs.is_busy:
             return f"“{self.jobs.label}” is running."
-        if wrong := self.picker.problem():
-            return wrong
-        choice = self.picker.value()
-        try:
-            if choice is not None:
-                check_choice(self.value(), choice)
-        except ValidationError as error:
-            return explain(error)
-        except CareamistError as error:
-            return str(error)
-        return ""
+        return self.settings.problem()
+
+    # -- short names -----------------------------------------------------------------------------
+
+    @property
+    def picker(self) -> Any:
+        """Chooses the image."""
+        return self.settings.picker
+
+    @property
+    def about(self) -> Any:
+        """Tells what the image is."""
+        return self.settings.about
+
+    @property
+    def advanced(self) -> Any:
+        """Holds the advanced settings."""
+        return self.settings.advanced
+
+    @property
+    def algorithm_form(self) -> Any:
+        """The settings of the chosen method."""
+        return self.settings.algorithm_form
+
+    @property
+    def data_form(self) -> Any:
+        """The settings of the patches."""
+        return self.settings.data_form
+
+    @property
+    def training_form(self) -> Any:
+        """The settings of the training."""
+        return self.settings.training_form
+
+    @property
+    def plot(self) -> Any:
+        """The loss curve."""
+        return self.run.plot
+
+    @property
+    def notices(self) -> Any:
+        """What the run has noticed."""
+        return self.run.notices
+
+    @property
+    def summary(self) -> Card:
+        """What is trained, in two lines."""
+        return self.run.summary
 
     # -- what the state shows ----------------------------------------------------------------------
 
     def _show(self) -> None:
         state = self.state
-        self.showPage(running=state not in ("ready", "failed"))
-        busy = state in BUSY
-        self.summary.button.setVisible(not busy)
-        self.cancel_button.setEnabled(state in ("starting", "running"))
+        denoising = self.chain.denoising(self.jobs.record("train"))
+        steps = self.run.steps(self.jobs.record("train"))
+        nothing = state == "stopped" and not steps
+        on_form = state in ("ready", "failed") or nothing
+        self.showPage(running=not on_form)
         wrong = self.problem()
-        self.train_button.setEnabled(not wrong)
-        self.train_button.setToolTip(wrong or "Train a new model on this image.")
-        ended = state in ("finished", "stopped")
-        set_role(self.train_button, "footer" if ended else "primary")  # one accent at a time
-        self.footer.setButtons(
-            [*([self.apply_button] if ended else []), self.train_button, self.cancel_button]
-        )
-        if ended:
-            self._show_end(state)
-        elif not busy:
-            self.footer.setIdle(wrong or "Ready to train.", "info" if wrong else "")
-            self.showProblem("" if self.picker.problem() else wrong)
-        elif state == "starting":
-            self.summary.setWords(self._label(), "Loading…")
-            self.footer.setBusy("Starting…")
-        elif state == "stopping":
-            self.footer.setBusy("Stopping after this step…")
+        for button in (self.train_button, self.arrow_button):
+            button.setEnabled(not wrong)
+            button.setToolTip(wrong)
+        if not wrong:
+            self.train_button.setToolTip("Train a new model on this image, then denoise it.")
+            self.arrow_button.setToolTip("More ways to begin.")
+        self.settings.setMayMeasure(on=on_form and not self.jobs.is_busy)
+        self.pause_button.setEnabled(state == "running")
+        self.cancel_button.setEnabled(state in ("starting", "running", "paused"))
+        if on_form:
+            self._show_form(wrong, nothing=nothing)
+        elif state in BUSY:
+            self._show_busy(state, denoising=False)
+        elif denoising is not None and denoising.state in BUSY:
+            self.pause_button.setEnabled(denoising.state == "running")
+            self.cancel_button.setEnabled(denoising.state != "stopping")
+            self._show_busy(denoising.state, denoising=True)
+        else:
+            self._show_end(denoising)
 
-    def _show_end(self, state: str) -> None:
+    def _show_form(self, wrong: str, *, nothing: bool) -> None:
+        self.footer.setButtons([self.train_button, self.arrow_button])
+        name = self.settings.result_name()
+        text, sign = wrong or (f"Makes “{name}”" if name else "Ready to train."), ""
+        if nothing and not wrong:
+            text, sign = "Stopped: nothing was trained.", "info"
+        self.footer.setIdle(text, "info" if wrong else sign)
+        if not wrong and (seconds := self.settings.effort.seconds()) is not None:
+            self.footer.setDetail(f"about {speed.duration(seconds)}")
+        self.showProblem("" if self.settings.isToldElsewhere() else wrong)
+
+    def _show_busy(self, state: str, *, denoising: bool) -> None:
+        self.run.showBusy(self.jobs.record("train"))
+        if state == "paused":
+            finish = [] if denoising else [self.finish_button]
+            self.footer.setButtons([self.resume_button, *finish, self.cancel_button])
+            steps = self.run.steps(self.jobs.record("train"))
+            self.footer.setText("Paused." if denoising else f"Paused at step {steps}")
+            return
+        self.footer.setButtons([self.pause_button, self.cancel_button])
+        if state == "starting":
+            self.footer.setBusy("Denoising…" if denoising else "Loading…")
+        elif state == "stopping":
+            self.footer.setBusy("Stopping…" if denoising else "Stopping after this step…")
+
+    def _show_end(self, denoising: RunRecord | None) -> None:
         record = self.jobs.record("train")
-        steps = [e for e in record.events if isinstance(e, StepDone)] if record else []
-        done, total = (steps[-1].done, steps[-1].total) if steps else (0, 1)
-        usable = self.jobs.model is not None and done > 0
-        kept = "the model is kept" if usable else "nothing was trained"
-        words = f"Trained {done} steps." if state == "finished" else f"Stopped: {kept}."
-        self.footer.setText(words, "done" if usable else "info")
-        self.footer.setProgress(done, total)
-        self.footer.setDetail(f"{self._seconds:.0f} s")
-        self.apply_button.setEnabled(usable)
+        usable = self._usable()
+        if record is None or usable is None:
+            return
+        steps, total = self.run.steps(record), self.run.total(record)
+        self.continue_button.setText(f"C&ontinue{self.run.more(record)}")
+        self.continue_button.setAccessibleName(self.continue_button.text().replace("&", ""))
+        self.continue_button.setToolTip("Train on from here. The curve goes on.")
+        used = denoising is not None and denoising.state == "finished"
+        first = self.save_button
+        if record.state == "stopped" and not used:
+            first = self.use_button
+        self.footer.setButtons([first, self.continue_button])
+        words = f"Done: {steps} steps in {speed.exactly(record.seconds)}"
+        if record.state == "stopped":
+            words = f"Stopped at step {steps}: the model is kept."
+        if denoising is not None and denoising.state == "stopped":
+            words = "Denoising was stopped. Finished tiles are in the layer."
+        self.footer.setText(words, "done")
+        self.footer.setProgress(steps, total)
+        self.footer.setDetail("")
+        self.run.showEnd(record, denoising, self._follow_ups(record, denoising))
+        if denoising is not None and isinstance(failed := denoising.events[-1], RunFailed):
+            self.run.message.show_message("error", failed.message, failed.hint)
+            self.footer.setText("The model is kept, the image was not denoised.", "error")
+
+    def _follow_ups(self, record: RunRecord, denoising: RunRecord | None) -> dict[str, Any]:
+        order: TrainingOrder = record.order
+        acts: dict[str, Any] = {}
+        layers = denoising.order.layers if denoising is not None else []
+        if layers and order.image.layer is not None and exists("gui.compare_widget"):
+            tip = "Swipe, blink or difference of input and result"
+            raw, restored = order.image.layer, layers[0]
+            acts["&Compare"] = ("compare", tip, lambda: self._compare(raw, restored))
+        if record.before is None:  # a script repeats one training from its beginning
+            tip = "Copy a Python script that repeats this run"
+            acts["Copy as scrip&t"] = ("code", tip, lambda: self.run.copyScript(record))
+        tip = "Open Predict with this model"
+        acts["&Apply to more…"] = ("forward", tip, self.open_predict)
+        acts["&New training"] = ("back", "Back to the settings of this run", self.new_training)
+        return acts
+
+    def open_predict(self) -> None:
+        """Open the Predict dock, or bring it to the front."""
+        if (record := self._usable()) is not None and self.jobs.model is not record.run.result:
+            self.jobs.setModel(record.run.result)
+        open_dock(self.viewer, "Predict")
+
+    def _compare(self, raw: Any, restored: Any) -> None:
+        open_dock(self.viewer, "Compare").compare(raw, restored)
+
+    # -- what is told ------------------------------------------------------------------------------
+
+    def _on_event(self, event: Event) -> None:
+        super()._on_event(event)
+        denoising = self.chain.denoising(self.jobs.record("train"))
+        if denoising is not None and event.run_id == denoising.run.run_id:
+            self._follow_denoising(event)
 
     def _follow(self, event: Event) -> None:
+        self.run.follow(event)
         if isinstance(event, RunStarted):
-            self._started = time.monotonic()
-            self.plot.setTotal(event.total)
-            self.summary.setWords(
-                self._label(),
-                f"{event.total} steps · {event.resolved['device']}",
-            )
+            record = self.jobs.record("train")
+            self.run.describe(record, event)
         elif isinstance(event, StepDone):
-            if event.loss is not None:
-                self.plot.addStep(event.done, event.loss)
-            self._seconds = time.monotonic() - self._started
-            if self.state != "stopping":
-                self.footer.setText(f"Step {event.done} of {event.total}")
+            if self.state in ("running", "paused"):
                 self.footer.setProgress(event.done, event.total)
-        elif isinstance(event, EpochDone) and "val_loss" in event.metrics:
-            self.plot.addValidation(event.step, event.metrics["val_loss"])
-        elif isinstance(event, Noticed):
-            self.notices.add(event.message)
+                step = f"tep {event.done} of {event.total}"
+                paused = self.state == "paused"
+                self.footer.setText(f"Paused at s{step}" if paused else f"S{step}")
         elif isinstance(event, RunFailed):
             self.showFailure(event)
 
-    def _label(self) -> str:
+    def _follow_denoising(self, event: Event) -> None:
+        if isinstance(event, RegionPredicted) and self.jobs.state("predict") == "running":
+            self.footer.setProgress(event.done, event.total)
+            self.footer.setText(f"Denoising: tile {event.done} of {event.total}")
+        elif isinstance(event, (Noticed, EpochDone)):
+            self.run.follow(event)
+
+    def attach(self) -> None:
+        """Take up the run that is under way, with the curve of those that it goes on from."""
         record = self.jobs.record("train")
-        return record.label if record is not None else ""
+        earlier: list[Event] = []
+        before = record.before if record is not None else None
+        while before is not None:
+            earlier = [*before.events, *earlier]
+            before = before.before
+        for event in earlier:
+            if not isinstance(event, RunFailed):
+                self.run.follow(event)
+        super().attach()
 
-    # -- the form ------------------------------------------------------------------------------
+    def _usable(self) -> RunRecord | None:
+        """Return the last training, if it has left a model."""
+        record = self.jobs.record("train")
+        if record is None or record.state in BUSY or record.run.result is None:
+            return None
+        return record if record.run.result.is_trained else None
 
-    def _forms(self) -> tuple[ModelForm, ...]:
-        return self.algorithm_form, self.data_form, self.training_form
+    # -- starting --------------------------------------------------------------------------------
 
-    def _fill(self) -> None:
-        method = FieldRow("Method", QLabel("Noise2Void"), self)
-        method.setHint("Noisy images only.")
-        device = FieldRow("&Device", self.device, self)
-        for part in (method, self.picker, self.about, self.steps, device, self.advanced):
-            self.form.addWidget(part)
-        self.form.addStretch(1)
-        self.page.addWidget(self.summary)
-        self.page.addWidget(self.notices)
-        self.page.addWidget(self.plot, 10)
-        self.page.addStretch(1)
+    def _train(self, *, denoise: bool) -> None:
+        if self.problem():
+            return
+        order = dataclasses.replace(
+            self.settings.order(), denoise=denoise and self.settings.canDenoise()
+        )
+        self._begin()
+        self.settings.save()
+        self.chain.train(order)
+
+    def _resume(self, folder: str, order: TrainingOrder) -> None:
+        self._begin()
+        self.chain.resume(folder, order)
+
+    def _begin(self) -> None:
+        self.message.clear()
+        self.offer.withdraw()
+        self.run.clear()
 
     def _on_edit(self) -> None:
-        if self.sender() is self.picker:
-            self._suggest_patch()
         self.message.clear()
         self.refresh()
-
-    def _suggest_patch(self) -> None:
-        """Offer a patch with as many axes as the image, and no larger than it."""
-        choice = self.picker.value()
-        if choice is None or self.picker.problem():
-            return
-        sizes = choice.sizes
-        if self.algorithm_form.errors() or self.data_form.errors():
-            return  # what is wrong there stands there
-        grid = self.algorithm_form.value().model.grid_for(len(sizes))
-        patch = fitting_patch(sizes, grid)
-        current = self.data_form.value()
-        too_small = any(n < size for n, size in zip(sizes, patch, strict=True))
-        if not too_small and patch != current.patch_size:
-            fitting = {"axes": choice.array_axes, "patch_size": patch}
-            self.data_form.setValue(DataConfig.model_validate(current.model_dump() | fitting))
-
-
-def _experiment_name(name: str) -> str:
-    stem = name.rsplit(".", 1)[0] if "." in name else name
-    kept = "".join(c if c.isalpha() or c.isdecimal() or c in "-_ " else "_" for c in stem)
-    return kept.strip() or "careamist"
 
 
 def _open_sample(viewer: Any) -> None:

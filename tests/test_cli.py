@@ -94,7 +94,11 @@ def test_help_names_the_commands_and_is_what_no_arguments_give(
             "--axes --data-type --channels --algorithm --target --val --val-target -o --name "
             "--preset --steps --epochs --minutes --patch --batch --seed --device",
         ),
-        ("predict", "-o --axes --data-type --channels --overwrite"),
+        (
+            "predict",
+            "-o --axes --data-type --channels --tile --batch --format --compression --dtype --tta "
+            "--spread --precision --overwrite --share",
+        ),
         ("demo", "--output --seed --steps --close"),
     ],
 )
@@ -277,12 +281,12 @@ def formats(here: Path) -> Path:
 @pytest.mark.parametrize(
     ("source", "axes", "results"),
     [
-        ("store.zarr", "YX", ["one.tiff", "two.tiff"]),
-        ("file://{here}/store.zarr/two", "YX", ["two.tiff"]),
-        ("array.npy", "YX", ["array.npy.tiff"]),
-        ("picture.png", "YX", ["picture.png.tiff"]),
-        ("scenes.czi", "SCYX", ["scenes.czi@0.tiff", "scenes.czi@1.tiff"]),
-        ("scenes.czi@1", "SCYX", ["scenes.czi@1.tiff"]),
+        ("store.zarr", "YX", ["store_one.zarr", "store_two.zarr"]),
+        ("file://{here}/store.zarr/two", "YX", ["store_two.zarr"]),
+        ("array.npy", "YX", ["array.tiff"]),
+        ("picture.png", "YX", ["picture.tiff"]),
+        ("scenes.czi", "SCYX", ["scenes_0.tiff", "scenes_1.tiff"]),
+        ("scenes.czi@1", "SCYX", ["scenes_1.tiff"]),
     ],
 )
 def test_each_format_trains_and_predicts(
@@ -443,7 +447,11 @@ def test_info_prints_what_a_terminal_cannot(here: Path, monkeypatch: pytest.Monk
         ("train a.tif -o m --name a/b", 2, r"--name a/b does not fit\. Letters, digits.*\."),
         ("train a.tif -o m --device gpu", 2, r"--device gpu does not fit\. .*cpu, cuda.*\."),
         ("train a.tif -o m --algorithm best", 2, r"--algorithm best .*'n2v', 'care' or 'n2n'\."),
-        ("predict m a.tif -o p --overwrite yes", 2, r"--overwrite yes .*'error' or 'replace'\."),
+        (
+            "predict m a.tif -o p --overwrite yes",
+            2,
+            r"--overwrite yes .*'error', 'skip' or 'replace'\.",
+        ),
         ("predict m a.tif -o p --channels 0,x", 2, r"--channels x should be a valid integer\."),
         # what fails
         ("train none.tif -o m", 1, r"There is no file or folder none\.tif\. .+"),
@@ -482,7 +490,6 @@ def test_info_prints_what_a_terminal_cannot(here: Path, monkeypatch: pytest.Monk
         ("predict MODEL none.tif -o p", 1, r"There is no file or folder none\.tif\. .+"),
         ("predict MODEL a.tif -o p --axes CYX", 1, r"--axes 'CYX' names 3 axes .* has 2\. .+"),
         ("predict MODEL rgb.tif -o p --axes CYX", 1, r"rgb\.tif has 3 channels.* --channels .*"),
-        ("predict MODEL a.tif in -o p", 1, r"a\.tif and in.a\.tif would both be written to .*"),
     ],
 )
 def test_an_error_is_one_line(
@@ -569,3 +576,36 @@ def test_the_interrupt_key_ends_a_training_and_keeps_the_model(
     assert "Traceback" not in (here / "err.txt").read_text("utf-8")
     assert main(["predict", "model", "big.tif", "-o", "out"]) == 0
     assert np.isfinite(tifffile.imread(here / "out" / "big.tiff")).all()
+
+
+def test_options_of_a_prediction(here: Path) -> None:
+    write(here / "in" / "a.tif", 40, 40, axes="YX")
+    (here / "in" / "broken.tif").write_bytes(b"II*\0 nothing")
+    assert main(["train", "in/a.tif", "-o", "m", *QUICK]) == 0
+    typed = "--format ome-zarr --dtype input --tta all --spread --tile 32,32 --precision float32"
+    assert main(["predict", "m", "in/a.tif", "-o", "out", *typed.split()]) == 0
+    assert sorted(path.name for path in (here / "out").iterdir()) == [
+        "a.ome.zarr",
+        "a_spread.ome.zarr",
+    ]
+    for place in ("1/2", "2/2"):
+        shared = ["--share", place, "--format", "zarr", "--overwrite", "skip"]
+        assert main(["predict", "m", "in/a.tif", "-o", "shared", "--tile", "32,32", *shared]) == 0
+    assert [path.name for path in (here / "shared").iterdir()] == ["a.zarr"]
+
+
+def test_a_folder_with_a_bad_file_fails_after_the_others(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(here / "in" / "a.tif", 40, 40, axes="YX")
+    assert main(["train", "in", "-o", "m", *QUICK]) == 0
+    (here / "in" / "broken.tif").write_bytes(b"II*\0 nothing")
+    assert main(["predict", "m", "in", "-o", "out"]) == 1
+    assert "1 of 2 images could not be restored" in capsys.readouterr().err
+    assert [path.name for path in (here / "out").iterdir()] == ["a.tiff"]
+
+
+@pytest.mark.parametrize("typed", ["4", "0/4", "5/4", "a/b", "1/"])
+def test_a_share_is_one_of_several(capsys: pytest.CaptureFixture[str], typed: str) -> None:
+    assert main(["predict", "m", "a.tif", "-o", "p", "--share", typed]) == 2
+    assert "1/4, the first of four" in capsys.readouterr().err

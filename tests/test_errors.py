@@ -17,8 +17,10 @@ BUILTINS = {
     "SourceNotFoundError": FileNotFoundError,
     "OutputExistsError": FileExistsError,
     "UnreadableError": OSError,
+    "DiskFullError": OSError,
     "NotTrainedError": RuntimeError,
     "DivergedError": RuntimeError,
+    "SomeFailedError": RuntimeError,
 }
 
 

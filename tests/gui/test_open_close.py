@@ -12,8 +12,7 @@ import pytest
 from napari.settings import get_settings
 from npe2 import PluginManager
 from qtpy.QtCore import QObject
-from qtpy.QtTest import QTest
-from qtpy.QtWidgets import QApplication, QDockWidget
+from qtpy.QtWidgets import QApplication
 
 from careamist.config import TrainingConfig
 from careamist.events import StepDone
@@ -40,9 +39,9 @@ def test_every_dock_of_the_manifest_is_tried_here() -> None:
 
 
 @pytest.mark.parametrize("name", DOCKS)
-def test_a_closed_dock_is_gone(viewer: Any, name: str) -> None:
+def test_a_closed_dock_is_gone(viewer: Any, name: str, qtbot: Any) -> None:
     layers = list(viewer.layers)
-    closed = _open_and_close(viewer, name, 300)
+    closed = _open_and_close(viewer, name, qtbot, 300)
     gc.collect()
     assert closed() is None
     assert list(viewer.layers) == layers
@@ -50,12 +49,12 @@ def test_a_closed_dock_is_gone(viewer: Any, name: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", DOCKS)
-def test_twenty_cycles_leave_no_more_than_five(viewer: Any, name: str) -> None:
+def test_twenty_cycles_leave_no_more_than_five(viewer: Any, name: str, qtbot: Any) -> None:
     counts = []
     for cycle in range(20):
-        _open_and_close(viewer, name, 1500 if cycle == 0 else 100)  # the first one imports
+        _open_and_close(viewer, name, qtbot, 100 if cycle else 1500)  # the first one imports
         if cycle in (4, 19):
-            QTest.qWait(500)
+            qtbot.wait(500)
             counts.append(_count(viewer))
     after_five, after_twenty = counts
     assert after_twenty == after_five
@@ -101,18 +100,18 @@ def test_a_run_outlives_its_dock(viewer: Any, make_quick: Callable[..., None], q
     assert again.use_button.isVisibleTo(again)
 
 
-def _open_and_close(viewer: Any, name: str, wait: int) -> Callable[[], Any]:
+def _open_and_close(viewer: Any, name: str, qtbot: Any, wait: int) -> Callable[[], Any]:
     frame, dock = viewer.window.add_plugin_dock_widget("careamist", name)
-    QTest.qWait(wait)
+    qtbot.wait(wait)
     viewer.window.remove_dock_widget(frame)
     closed = weakref.ref(dock)
     del frame, dock
-    QTest.qWait(20)
+    qtbot.wait(20)
     return closed
 
 
 def _count(viewer: Any) -> dict[str, Any]:
-    """Count what there is, without what napari itself leaves of every dock."""
+    """Count what there is, napari's own included."""
     gc.collect()
     groups = [
         viewer.layers.events,
@@ -124,7 +123,7 @@ def _count(viewer: Any) -> dict[str, Any]:
         *(layer.events for layer in viewer.layers),
     ]
     return {
-        "widgets": sum(not _is_frame(widget) for widget in QApplication.allWidgets()),
+        "widgets": len(QApplication.allWidgets()),
         "objects": sum(
             issubclass(type(thing), QObject) and type(thing).__module__.startswith("careamist")
             for thing in gc.get_objects()
@@ -138,12 +137,6 @@ def _count(viewer: Any) -> dict[str, Any]:
             for callback in emitter.callbacks
         ),
     }
-
-
-def _is_frame(widget: Any) -> bool:
-    while widget is not None and not isinstance(widget, QDockWidget):
-        widget = widget.parentWidget()
-    return widget is not None and widget.widget() is None
 
 
 def _is_alive(callback: Any) -> bool:

@@ -21,6 +21,7 @@ from careamist.config import N2V, Configuration, DataConfig, TrainingConfig, UNe
 from careamist.events import ImageFailed, RegionPredicted
 from careamist.gui import predict_order, remembered, tasks
 from careamist.gui.predict_widget import PredictWidget
+from careamist.gui.preview_layer import is_preview
 from careamist.prediction import plan, predictor
 from careamist.recipe import settings_of
 
@@ -533,6 +534,7 @@ def test_results_and_views_are_nobodys_first_choice(dock: Dock) -> None:
     dock.viewer.add_image(
         np.zeros((4, 4)), name="noisy preview", metadata={"careamist_preview": True}
     )
+    assert is_preview(dock.viewer.layers[-1])
     dock.viewer.add_image(np.zeros((4, 4)), name="noisy, before the line")
     dock.viewer.add_image(np.zeros((4, 4)), name="difference [1]")
     result = dock.run()
@@ -628,3 +630,17 @@ def test_a_dock_that_is_opened_again_shows_the_run(
     again = PredictWidget(dock.viewer)
     assert again.run.files.files.summary() == dock.files.summary() == "3 done · 1 failed"
     again.deleteLater()
+
+
+def test_a_result_that_is_removed_gives_its_memory_back(dock: Dock) -> None:
+    import gc
+    import weakref
+
+    dock.add(noisy_stack((40, 44)), "YX")
+    pixels = weakref.ref(dock.run().data)
+    dock.viewer.layers.pop()
+    dock.jobs.forget("predict")
+    dock.run()  # undoing and the canvas hold the layer before the last
+    dock.qtbot.wait(50)
+    gc.collect()
+    assert pixels() is None

@@ -19,6 +19,20 @@ CPU = torch.device("cpu")
 AUTO = {"precision": "auto", "num_threads": None}
 
 
+@pytest.fixture(autouse=True)
+def _short_trainings_are_timed_too(monkeypatch):
+    monkeypatch.setattr(timing, "_WORTH_IT", 0)
+
+
+def test_a_training_that_is_over_soon_is_not_timed(monkeypatch):
+    monkeypatch.setattr(timing, "_WORTH_IT", 2**22)
+    measuring_is_an_error(monkeypatch)
+    module = RestorationModule(small(9, training=AUTO))
+    timing.settle(module, CPU, lambda: None)
+    training = module.config.training_config
+    assert (training.precision, training.num_threads) == ("float32", torch.get_num_threads())
+
+
 def started(events):
     return next(event for event in events if isinstance(event, RunStarted))
 
@@ -183,7 +197,7 @@ def fastest(monkeypatch):
             now[0] += seconds[choice]
 
         monkeypatch.setattr(timing, "time", SimpleNamespace(perf_counter=lambda: now[0]))
-        return timing._fastest(list(seconds), act, lambda: None), "".join(tried)
+        return timing.fastest(list(seconds), act, lambda: None), "".join(tried)
 
     return choose
 

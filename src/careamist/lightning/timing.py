@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 _PIXELS = {"cpu": 2**13, "cuda": 2**18}  # of a trial step: 2 or 64 patches of 64 × 64
 _PIXELS_OF_BLOCK = 2**16
-_WORTH_IT = 2**22  # pixels of a prediction that takes longer than to find out
+_WORTH_IT = 2**22  # pixels of a training or a prediction that takes longer than to find out
 _ROUNDS, _ENOUGH = 3, 0.5  # trials of each, and seconds after which one must do
 _CLEARLY = 0.87  # of the time: fewer digits, or one more busy core, must be worth it
 _HOPELESS = 2.0  # times that of the first one: threads that wait for each other take seconds
@@ -32,7 +32,8 @@ def settle(module: RestorationModule, device: torch.device, check: Callable[[], 
     """Write values to where a training configuration leaves precision and threads to the machine.
 
     They are found by timing some steps of a copy of the network, and are part of the
-    configuration from then on: a training that goes on measures nothing.
+    configuration from then on: a training that goes on measures nothing. Nor does one that is
+    over soon: it computes in float32, in all threads, so that it gives the same result each time.
 
     Parameters
     ----------
@@ -63,14 +64,24 @@ def settle(module: RestorationModule, device: torch.device, check: Callable[[], 
             )
         found["precision"] = "float32"
         notices.append("The CPU does not train in float16: going on in float32.")
+    is_long = _pixels_of(module) >= _WORTH_IT
     if training.precision == "auto":
-        found["precision"] = _fastest_precision(module, device, check)
+        found["precision"] = _fastest_precision(module, device, check) if is_long else "float32"
     if training.num_threads is None and device.type == "cpu":
         precision = found.get("precision", training.precision)
-        found["num_threads"] = _fastest_threads(module, precision, check)
+        threads = _fastest_threads(module, precision, check) if is_long else torch.get_num_threads()
+        found["num_threads"] = threads
     training = training.model_copy(update=found)
     module.config = module.config.model_copy(update={"training_config": training})
     return notices
+
+
+def _pixels_of(module: RestorationModule) -> float:
+    """Return the pixels of a training, infinite where they are not known before it begins."""
+    training, data = module.config.training_config, module.config.data_config
+    if training.num_steps is None or training.max_minutes is not None:
+        return math.inf
+    return training.num_steps * data.batch_size * math.prod(data.patch_size)
 
 
 def _fastest_precision(

@@ -25,6 +25,7 @@ import zarr
 EDGE = 2048
 CHILD = """
 import json, resource, sys, threading, time
+import numpy as np
 from pathlib import Path
 
 source, data_type, limit, work = sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import re
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -633,9 +635,6 @@ def test_a_dock_that_is_opened_again_shows_the_run(
 
 
 def test_a_result_that_is_removed_gives_its_memory_back(dock: Dock) -> None:
-    import gc
-    import weakref
-
     dock.add(noisy_stack((40, 44)), "YX")
     pixels = weakref.ref(dock.run().data)
     dock.viewer.layers.pop()

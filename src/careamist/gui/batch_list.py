@@ -53,6 +53,7 @@ class FileLine:
     source: str
     state: State = "waiting"
     reason: str = ""
+    hint: str = ""
     done: int = 0
     total: int = 0
     written_to: str = ""
@@ -116,7 +117,7 @@ class BatchModel(QAbstractListModel):  # type: ignore[misc, unused-ignore]
                 self.lines[row].written_to = event.written_to or ""
             self._change(event.source, "skipped" if was_there else "done")
         elif isinstance(event, ImageFailed):
-            self._change(event.source, "failed", event.message)
+            self._change(event.source, "failed", event.message, event.hint)
         elif isinstance(event, (RunStopped, RunFailed)):
             for line in self.lines:
                 if line.state == "running":
@@ -148,11 +149,16 @@ class BatchModel(QAbstractListModel):  # type: ignore[misc, unused-ignore]
         if role in (Qt.ItemDataRole.AccessibleTextRole, Qt.ItemDataRole.AccessibleDescriptionRole):
             return f"{line.name}, {line.words}"
         if role == Qt.ItemDataRole.ToolTipRole:
-            told = (line.source, line.reason, line.written_to and f"Written to {line.written_to}")
+            told = (
+                line.source,
+                line.reason,
+                line.hint,
+                line.written_to and f"Written to {line.written_to}",
+            )
             return "\n".join(part for part in told if part)
         return line if role == LINE else None
 
-    def _change(self, source: str, state: State, reason: str = "") -> None:
+    def _change(self, source: str, state: State, reason: str = "", hint: str = "") -> None:
         row = self._row_of.get(source)
         if row is None:  # of a folder: what could not be opened is only known by now
             row = len(self.lines)
@@ -161,7 +167,8 @@ class BatchModel(QAbstractListModel):  # type: ignore[misc, unused-ignore]
             self.lines.append(FileLine(source))
             self.endInsertRows()
         line = self.lines[row]
-        line.state, line.reason = state, reason
+        line.state, line.hint = state, hint
+        line.reason = reason.replace(source, line.name)  # its place is in the tooltip
         self._tell(row)
 
     def _tell(self, row: int) -> None:

@@ -8,9 +8,8 @@ from typing import Any
 
 from napari.layers import Image
 
-from careamist.gui.preview_layer import is_preview
-
 LEADING, DIFFERENCE = ", before the line", "difference"  # layers of the Compare dock
+PREVIEW = "careamist_preview"  # in the metadata of a live preview, see `preview_layer`
 RESULT = "careamist"  # in the metadata of what a prediction has made
 
 
@@ -33,4 +32,4 @@ def first_of(viewer: Any, offered: Sequence[Any]) -> Any:
 def is_view(layer: Any) -> bool:
     """Tell whether a layer is a live preview, or one of the Compare dock."""
     name = re.sub(r" \[\d+\]$", "", str(layer.name))  # napari numbers namesakes
-    return is_preview(layer) or name == DIFFERENCE or name.endswith(LEADING)
+    return bool(layer.metadata.get(PREVIEW)) or name == DIFFERENCE or name.endswith(LEADING)

@@ -96,6 +96,7 @@ class Keeper(QObject):  # type: ignore[misc, unused-ignore]
             if not isinstance(event, RunStopped) or record.is_cancelled:
                 self._memory.set(_NAME, None)
             self._keep_speed()
+            self.deleteLater()  # and with it what holds on to the model
 
     def _note(self) -> None:
         now = time.monotonic()

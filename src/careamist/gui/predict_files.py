@@ -140,10 +140,11 @@ class OrderedSink(DiskSink):
         return path
 
     def view(self, index: int) -> Any:
-        """Return what is there of an image, whose file may be complete by now."""
-        if index in self._done or index not in self._views:
-            return open_levels(self._done.get(index, self.paths[index]), self._axes[index])
-        return self._views[index]
+        """Return what is there of an image; what shows it takes the file when that is complete."""
+        if index in self._views:
+            return self._views[index]
+        levels = open_levels(self._done.get(index, self.paths[index]), self._axes[index])
+        return levels[0] if isinstance(levels, list) and len(levels) == 1 else levels
 
     def _named(self, output: Output) -> Output:
         order, choice = self._order, self._order.choice

@@ -142,6 +142,9 @@ class PredictPage(QWidget):  # type: ignore[misc, unused-ignore]
     def _about(self, results: Results) -> str:
         order = results.order
         shape = in_times(order.shape) if order.choice.shape else ""
+        if order.output == "files" and order.choice.layer is None:
+            n = len(self.files.files.lines)
+            shape = f"{n} file{'s' if n != 1 else ''}" if n else ""
         pixels = "float32" if order.settings().dtype == "float32" else "as input"
         average = "average of 8" if order.options.tta != "none" else ""
         return " · ".join(part for part in (shape, pixels, average) if part)
@@ -176,7 +179,11 @@ class PredictPage(QWidget):  # type: ignore[misc, unused-ignore]
         if line is None or line.state != "failed":
             failed = [line for line in self.files.files.lines if line.state == "failed"]
             line = failed[0] if failed else None
-        self.reason.setText("" if line is None else f"{line.name}: {line.reason}")
+        if line is None:
+            self.reason.setText("")
+            return
+        name = "" if line.name in line.reason else f"{line.name}: "
+        self.reason.setText(f"{name}{line.reason} {line.hint}".strip())
 
     def _build(self) -> None:
         place = QHBoxLayout()

@@ -262,7 +262,10 @@ class PredictWidget(Panel):
         if isinstance(error, OutputExistsError) and results is not None:
             answers = [("Skip", lambda: self._again("skip"))]
             answers.append(("Replace", lambda: self._again("replace")))
-            self.message.show_message("question", error.message, "What is to be done?", answers)
+            there = f"{results.folder}/"
+            words = error.message.replace(there, "").replace(str(results.folder), "")
+            where = f"In {results.folder}. Nothing has been written yet."
+            self.message.show_message("question", words, where, answers)
             return
         repairs: list[tuple[str, Callable[[], object]]] = []
         if isinstance(error, DiskFullError):

@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from careamist.gui.preview import Moment, Preview
 
 LIVE_TIP = "Predict the view again every few seconds. Uses at most 10 % of the time."
-FOLLOWS = "Follows the slice and view. Click a step to look back, or to keep that model."
+LOOK = "Click a step to look back, or to keep that model."
+FOLLOWS = f"Follows the slice and view. {LOOK}"
 SOON = "The first preview comes after a few seconds."
 OFF = "Switched off. The training does not wait for it."
 _BORDER = 2
@@ -148,7 +149,7 @@ class PreviewStrip(QWidget):
         elif not preview.isLive():
             words = OFF
         else:
-            words = FOLLOWS if moments or not preview.isRunning() else SOON
+            words = (FOLLOWS if moments else SOON) if preview.isRunning() else LOOK
         self._hint.setText(words)
         self._hint.show()
 

@@ -154,6 +154,8 @@ class Results(QObject):  # type: ignore[misc, unused-ignore]
             self._jobs.told.disconnect(self._on_event)
             self._follower.end()
             self._end(all_done=isinstance(event, RunFinished))
+            self.setParent(None)  # whoever needs the results holds them; the pixels are the layers'
+            getattr(self.sink, "arrays", {}).clear()
 
     def _end(self, *, all_done: bool) -> None:
         for index, live in self._live.items():

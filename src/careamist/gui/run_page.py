@@ -58,6 +58,7 @@ class RunPage(QWidget):  # type: ignore[misc, unused-ignore]
         self.preview = PreviewStrip(preview_of(viewer), self)
         self._copy = JobCopy(self)
         self._copy.told.connect(self.message.show_message)
+        self._offered: tuple[str, ...] = ()
         lines = QVBoxLayout(self)
         lines.setContentsMargins(0, 0, 0, 0)
         lines.setSpacing(8)
@@ -71,6 +72,8 @@ class RunPage(QWidget):  # type: ignore[misc, unused-ignore]
         self.message.clear()
         self.notices.clear()
         self.plot.clear()
+        self.acts.offer({})
+        self._offered = ()
 
     def follow(self, event: Event) -> None:
         """Show what a run tells."""
@@ -126,7 +129,9 @@ class RunPage(QWidget):  # type: ignore[misc, unused-ignore]
             facts.append(order.region)
         self.summary.setWords(title, " · ".join(facts), ", ".join(times))
         self._mark_best(record)
-        if len(acts) != len(self.acts.widgets()):
+        runs = [each.run.run_id for each in (record, denoising) if each is not None]
+        if (offered := (*runs, *acts)) != self._offered:  # the acts are of these runs
+            self._offered = offered
             self.acts.offer(acts)
             order_tabs([self.summary, self.acts, self.preview, self.plot])
         self.acts.show()

@@ -174,8 +174,9 @@ class DiskSink:
 
     def finish(self, index: int) -> str | None:
         """Give the file its name; None where other workers have tiles left to write."""
-        opened = self._open.pop(index)
+        opened = self._open[index]  # it can be looked at while it is completed
         if not opened.files:
+            del self._open[index]
             return str(self.paths[index]) if self.paths[index].exists() else None
         targets, claimed = self._targets(opened.output), False
         try:
@@ -188,15 +189,14 @@ class DiskSink:
                     for file in opened.files.values():
                         file.close()
                     opened.journal.close()
+                    del self._open[index]
                     return None
                 for file in opened.files.values():
                     file.complete(self._check)
                 for target in targets.values():
                     _publish(_part(target), target)
                 opened.journal.remove()
-        except BaseException:
-            self._open[index] = opened  # `leave` lets go of it
-            raise
+                del self._open[index]
         finally:
             if claimed:
                 _remove(_beside(self.paths[index], ".completing"))

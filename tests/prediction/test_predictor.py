@@ -10,10 +10,11 @@ import torch
 
 from careamist.dataset.image_stack.array import ArrayStack
 from careamist.dataset.normalization import MeanStd
-from careamist.dataset.symmetry import ALL
+from careamist.dataset.symmetry import ALL, IDENTITY
 from careamist.dataset.tiling import Tiling
 from careamist.errors import SettingsError
 from careamist.events import Noticed, RegionPredicted
+from careamist.models.folded import folded
 from careamist.models.unet import UNetModel
 from careamist.prediction.output import SPREAD, Output
 from careamist.prediction.plan import plan_tiling
@@ -25,11 +26,18 @@ from careamist.stop import StopRequested, StopSignal
 NORMALIZATION = MeanStd(input_means=(100.0,), input_stds=(20.0,))
 
 
-def calibrated(depth: int, upsampling: str, dims: int = 2, dtype=torch.float64) -> UNetModel:
+def calibrated(
+    depth: int, upsampling: str, dims: int = 2, dtype=torch.float64, **network
+) -> UNetModel:
     """Return a random network whose batch statistics were measured on noise."""
     torch.manual_seed(depth)
     model = UNetModel(
-        dims=dims, depth=depth, num_channels_init=4, upsampling=upsampling, linear_path=True
+        dims=dims,
+        depth=depth,
+        num_channels_init=4,
+        upsampling=upsampling,
+        linear_path=True,
+        **network,
     ).to(dtype)
     torch.nn.init.normal_(model.linear_filter, std=0.05)
     model.train()
@@ -41,8 +49,7 @@ def calibrated(depth: int, upsampling: str, dims: int = 2, dtype=torch.float64) 
 
 def reference(model: UNetModel, image: np.ndarray) -> np.ndarray:
     """One plain call of the network on the reflect-padded image, written independently."""
-    grid = 2**model.depth
-    padding = [(0, -size % grid) for size in image.shape]
+    padding = [(0, -size % grid) for size, grid in zip(image.shape, model.grid, strict=True)]
     padded = torch.from_numpy(np.pad(image, padding, mode="reflect"))
     with torch.no_grad():
         out = model((padded[None, None] - 100.0) / 20.0)[0, 0].numpy() * 20.0 + 100.0
@@ -118,6 +125,35 @@ def test_volumes_are_exact_too() -> None:
     image = picture(window[0] + 5, window[1] + 3, 7)
     expected = reference(model, image)
     got = tiled(model, image, plan_tiling(model, window))
+    np.testing.assert_allclose(got, expected, atol=1e-10 * expected.std())
+
+
+@pytest.mark.parametrize("depth", [2, 3, 4])
+@pytest.mark.parametrize("is_folded", [False, True])
+def test_the_network_of_n2v2_is_exact_too(depth: int, is_folded: bool) -> None:
+    model = calibrated(depth, "nearest", n2v2=True)
+    (halo, _), step = model.halo, 2**depth
+    window = 2 * halo + 2 * step
+    image = picture(2 * window + 1, window)
+    expected = reference(model, image)
+    short = Tiling(model.grid, (halo - step,) * 2, (window - 2 * step,) * 2)
+    ready = folded(model) if is_folded else model
+    got = tiled(ready, image, plan_tiling(ready, (window, window)))
+    np.testing.assert_allclose(got, expected, atol=1e-10 * expected.std())
+    assert np.abs(tiled(ready, image, short) - expected).max() > 1e-10 * expected.std()
+
+
+@pytest.mark.parametrize("symmetry", [(IDENTITY,), ALL], ids=["plain", "averaged"])
+def test_volumes_that_are_not_pooled_along_z_are_exact_too(symmetry) -> None:
+    model = calibrated(2, "nearest", dims=3, pool_z=False)
+    assert model.grid == (1, 4, 4)
+    window = tuple(2 * halo + 2 * step for halo, step in zip(model.halo, model.grid, strict=True))
+    image = picture(window[0] + 3, window[1] + 5, 7)
+    got = tiled(model, image, plan_tiling(model, window), symmetries=symmetry)
+    if len(symmetry) == 1:
+        expected = reference(model, image)
+    else:
+        expected, _ = averaged(model, image)
     np.testing.assert_allclose(got, expected, atol=1e-10 * expected.std())
 
 
@@ -201,8 +237,8 @@ def test_stacks_of_samples_and_axes_come_back_as_they_were() -> None:
 
 def averaged(model: UNetModel, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Mean and spread over the eight orientations of the padded image, written independently."""
-    grid = 2**model.depth
-    padded = np.pad(image, [(0, -size % grid) for size in image.shape], mode="reflect")
+    padding = [(0, -size % grid) for size, grid in zip(image.shape, model.grid, strict=True)]
+    padded = np.pad(image, padding, mode="reflect")
     found = []
     for turns, flip in itertools.product(range(4), (False, True)):
         turned = np.rot90(padded, turns, (-2, -1))

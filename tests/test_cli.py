@@ -97,7 +97,7 @@ def test_help_names_the_commands_and_is_what_no_arguments_give(
         (
             "predict",
             "-o --axes --data-type --channels --tile --batch --format --compression --dtype --tta "
-            "--spread --precision --overwrite --share",
+            "--spread --precision --device --overwrite --share",
         ),
         ("demo", "--output --seed --steps --close"),
     ],

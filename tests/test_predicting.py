@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 import tifffile
+import torch
 import zarr
 
 from careamist.errors import OutputExistsError, SettingsError, SomeFailedError
@@ -303,6 +304,34 @@ def test_workers_that_share_a_job_make_the_same_files(
         np.testing.assert_array_equal(read(ours), read(theirs))
     names = {path.name for path in written[0].parent.iterdir()}
     assert names == {path.name for path in expected[0].parent.iterdir()}
+
+
+def test_workers_that_would_make_something_else_are_refused(
+    careamist: CAREamist, tmp_path: Path
+) -> None:
+    source = folder_of(tmp_path / "in", 1)
+    how: dict[str, Any] = {"tile_size": TILE, "write_type": "zarr"}
+    careamist.predict_to_disk(source, share=(0, 2), **how)
+    names = sorted(path.name for path in (tmp_path / "predictions").iterdir())
+    with pytest.raises(SettingsError, match="in another way"):
+        careamist.predict_to_disk(source, share=(1, 2), tta="all", **how)
+    assert sorted(path.name for path in (tmp_path / "predictions").iterdir()) == names
+    (path,) = careamist.predict_to_disk(source, share=(1, 2), **how)
+    (expected,), _ = careamist.predict(source, tile_size=TILE)
+    np.testing.assert_array_equal(read(path), expected)
+
+
+def test_a_model_of_another_machine_predicts_on_this_one(
+    careamist: CAREamist, model: Path, tmp_path: Path
+) -> None:
+    state = torch.load(model, weights_only=True)
+    state["careamist"]["config"]["training_config"]["device"] = "cuda:7"
+    torch.save(state, tmp_path / "elsewhere.ckpt")
+    (expected,), _ = careamist.predict(noise(40, 40), device="cpu")
+    (restored,), _ = loaded(tmp_path / "elsewhere.ckpt", tmp_path).predict(noise(40, 40))
+    np.testing.assert_allclose(restored, expected, atol=1e-2)
+    with pytest.raises(SettingsError, match="cuda:7"):
+        careamist.predict(noise(40, 40), device="cuda:7")
 
 
 def test_arrays_cannot_be_shared(careamist: CAREamist) -> None:

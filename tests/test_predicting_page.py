@@ -92,8 +92,8 @@ def test_the_examples_in_the_shell_run(files):
     assert tifffile.imread("from_job/a.tiff").dtype == np.uint16
     assert shell("careamist run job.yml") == 1  # the files are there
     assert names("averaged") == ["a.tiff", "a_spread.tiff"]
-    assert names("shared") == ["big.zarr"]
-    assert np.isfinite(zarr.open_array("shared/big.zarr", mode="r")[:]).all()
+    assert names("together") == ["big.zarr"]
+    assert np.isfinite(zarr.open_array("together/big.zarr", mode="r")[:]).all()
     with tifffile.TiffFile("compressed/a.tiff") as tif:
         assert tif.is_imagej
         assert tif.pages.first.compression == tifffile.COMPRESSION.ADOBE_DEFLATE

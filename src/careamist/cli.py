@@ -47,7 +47,6 @@ from careamist.failures import explain_failure
 if TYPE_CHECKING:
     import argparse
 
-
     Method = str
     PresetName = str
 else:
@@ -328,6 +327,7 @@ def _named(path: Any, error: Exception) -> str:
 
 
 def _complain(text: str, code: int) -> int:
+    text = re.sub(r"overwrite='(\w+)'", r"overwrite=\1", text)  # what can be typed
     text = _SETTING.sub(lambda found: f"--{_NAMES.get(found[1], found[1])} ", text)
     text = _ARGUMENT.sub(lambda found: f"--{_NAMES[found[1]]}", text)
     print("careamist:", text.replace("\n", " ").strip(), file=sys.stderr)

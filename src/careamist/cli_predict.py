@@ -71,6 +71,7 @@ class Predict(Command):
     precision: Literal["auto", "float32", "bfloat16", "float16"] = Field(
         "auto", description=_said("precision")
     )
+    device: str | None = Field(None, description=_said("device"))
     overwrite: Literal["error", "skip", "replace"] = Field(
         "error", description="Where a file exists; an interrupted run is taken up again."
     )
@@ -97,6 +98,7 @@ class Predict(Command):
             tta=self.tta,
             spread=self.spread,
             precision=self.precision,
+            device=self.device,
             overwrite=self.overwrite,
             share=self.share,
         )

@@ -40,6 +40,15 @@ def resolve_device(name: str) -> torch.device:
     return torch.device(name)
 
 
+def usable_device(name: str) -> str:
+    """Return the name of a device if this machine has it, else ``"auto"``."""
+    try:
+        resolve_device(name)
+    except SettingsError:
+        return "auto"
+    return name
+
+
 def describe_device(device: torch.device) -> str:
     """Return a device as a person would name it."""
     import torch

@@ -75,7 +75,10 @@ class SomeFailedError(CareamistError, RuntimeError):
     @classmethod
     def of(cls, failures: Mapping[str, str], count: int) -> SomeFailedError:
         """Return the error that names the images and what went wrong with each."""
-        said = " ".join(f"{source}: {message}" for source, message in failures.items())
+        said = " ".join(
+            message if source in message else f"{source}: {message}"
+            for source, message in failures.items()
+        )
         others = "The others are complete. " if len(failures) < count else ""
         return cls(
             f"{len(failures)} of {count} images could not be restored. {said}",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from numpy.typing import NDArray
 
+from careamist.compute import usable_device
 from careamist.config.prediction import PredictionConfig
 from careamist.dataset.image_stack.custom import as_loading
 from careamist.dataset.sources import is_path, root_of
@@ -219,7 +220,7 @@ class Predicts:
                 options,
                 loading,
                 run,
-                device=self._model.config.training_config.device,
+                device=options.device or usable_device(self._model.config.training_config.device),
                 wanted_first=wanted_first,
                 failures=failures,
             )

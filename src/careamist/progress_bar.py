@@ -35,7 +35,8 @@ class ProgressBar:
         if self._bar is None:
             return
         if isinstance(event, ImageFailed):
-            self._bar.write(f"{event.source}: {event.message} {event.hint}", file=sys.stderr)
+            name = "" if event.source in event.message else f"{event.source}: "
+            self._bar.write(f"{name}{event.message} {event.hint}", file=sys.stderr)
         elif isinstance(event, Noticed):
             self._bar.write(event.message, file=sys.stderr)
         elif isinstance(event, (StepDone, RegionPredicted)):

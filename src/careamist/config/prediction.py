@@ -80,6 +80,13 @@ class PredictionConfig(BaseModel):
         description="Loader processes of other libraries; tiles are read while others are "
         "computed whatever this is.",
     )
+    device: str | None = Field(
+        None,
+        pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$",
+        title="Device",
+        description="Where to compute: auto, cpu, cuda, cuda:1, mps; as in the training, or what "
+        "there is, if not given.",
+    )
     num_threads: PositiveInt | None = Field(
         None, title="Threads", description="CPU threads, a tile for each; all cores if not given."
     )

@@ -160,8 +160,8 @@ def _keep_card(model: Any, order: TrainingOrder, before: Any = None, after: Any 
     """Note for the library what a model is; its files are complete without that."""
     from careamist.library import write_card
 
-    if model.run_dir is None:
-        return
+    if model.run_dir is None or not model.is_trained:
+        return  # it was stopped before there was a file
     try:
         write_card(Path(model.run_dir), order.image.name, before, after)
     except Exception:

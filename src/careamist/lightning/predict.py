@@ -107,7 +107,6 @@ def predict(
         "prediction": options.model_dump(mode="json"),
         "tile_size": tiling.tile_size,
         "halo": tiling.halo,
-        "precision": precision,
     }
     outputs = [
         Output(

@@ -139,6 +139,11 @@ class DiskSink:
         parts = {postfix: _part(path) for postfix, path in self._targets(output).items()}
         mark = _beside(self.paths[output.index], ".creating")
         if self.share is not None:
+            if journal.exists() and not journal.fits():
+                raise SettingsError(
+                    f"Another worker makes {self.paths[output.index]} in another way.",
+                    "Give all of them the same options, tile_size and precision too.",
+                )
             _wait_for_others(mark, journal)
         goes_on = (
             bool(output.recipe.get("identity"))

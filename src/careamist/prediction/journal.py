@@ -35,10 +35,13 @@ class Journal:
         self._own = path.with_name(f"{path.name}{worker}")
         self._file: IO[str] | None = None
 
+    def exists(self) -> bool:
+        """Return whether there is an unfinished result, however it is made."""
+        return bool(self._recipes())
+
     def fits(self) -> bool:
         """Return whether there is an unfinished result, made in this way."""
-        found = self._all()
-        return bool(found) and all(self._read(path)[0] == self._recipe for path in found)
+        return self._recipes() == {self._recipe}
 
     def done(self, count: int) -> NDArray[np.bool_]:
         """Return for each of `count` tiles whether it is there, whoever wrote it."""
@@ -80,6 +83,10 @@ class Journal:
         return sorted(
             path for path in self._home.parent.iterdir() if path.name.startswith(self._home.name)
         )
+
+    def _recipes(self) -> set[str]:
+        """Return how workers make the result; one that has only just begun does not say it yet."""
+        return {recipe for path in self._all() if (recipe := self._read(path)[0])}
 
     def _write(self, line: str) -> None:
         if self._file is None:

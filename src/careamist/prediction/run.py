@@ -112,7 +112,8 @@ def predict_outputs(
         except StopRequested:
             raise
         except Exception as error:
-            if failures is None or isinstance(error, DiskFullError) or is_out_of_memory(error):
+            is_one = len(outputs) == 1 and not failures
+            if failures is None or is_one or _ends_all(error):
                 raise
             failed[output.source] = error
             emit(ImageFailed(run_id, output.index, output.source, *telling.explain(error)))
@@ -159,6 +160,11 @@ def _predict_one(
     for notice in _notices(output, n_clipped, n_missing):
         emit(Noticed(run_id, notice))
     emit(ImageFinished(run_id, index, output.source, path))
+
+
+def _ends_all(error: Exception) -> bool:
+    """Return whether the other images would fail alike."""
+    return isinstance(error, DiskFullError) or is_out_of_memory(error)
 
 
 def _in_order(

@@ -156,7 +156,7 @@ def create(
 
     if output.dtype.itemsize > 8:
         raise SettingsError(
-            f"Zarr has no type for pixels of {output.dtype}.", "Choose result_type='float32'."
+            f"Zarr has no type for pixels of {output.dtype}.", "Choose dtype='float32'."
         )
     array = zarr.create_array(
         zarr.storage.LocalStore(folder),

@@ -25,7 +25,7 @@ export PYTEST_QT_API := $(QT)
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test check bench bench-train bench-predict bench-io bench-import bench-gui \
-	bench-memory bench-quality dist format clean screen virtual-screen
+	bench-memory bench-quality screenshots dist format clean screen virtual-screen
 .NOTPARALLEL:
 
 help: ## show this list
@@ -69,6 +69,9 @@ bench-memory: $(INSTALLED) ## images larger than the memory allowed; memory of p
 
 bench-quality: $(INSTALLED) ## PSNR at equal CPU time; ARGS='--peer-python PYTHON' beside CAREamics, --short
 	$(BIN)/python benchmarks/quality.py $(ARGS)
+
+screenshots: virtual-screen $(INSTALLED) ## take the pictures of the docks in docs/images; minutes
+	$(WITH_DISPLAY) --virtual $(BIN)/python scripts/screenshots.py $(ARGS)
 
 dist: virtual-screen $(INSTALLED) ## build sdist and wheel, try the wheel in a clean environment
 	rm -rf dist

@@ -584,9 +584,8 @@ def test_closed_docks_leave_nothing_behind(compare: Compare) -> None:
         dock.form.view.setValue(view)
         compare.qtbot.waitUntil(lambda view=view, dock=dock: dock.views.view == view)
         gone.append(weakref.ref(dock))
-        compare.close()
         with compare.qtbot.waitSignal(dock.destroyed, timeout=SECONDS):
-            dock.deleteLater()
+            compare.close()
         compare.widget = compare.dock = dock = None
     gc.collect()
     assert callbacks() == before

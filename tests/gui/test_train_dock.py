@@ -274,6 +274,27 @@ def test_a_script_of_the_run_is_copied(dock: Dock) -> None:
     compile(text, "script", "exec")
 
 
+def test_the_buttons_of_a_second_run_are_its_own(dock: Dock) -> None:
+    dock.train.train()
+    dock.ended()
+    dock.press("New training")
+    dock.quick(dock.train, 7)
+    dock.train.train()
+    dock.ended()
+    QApplication.clipboard().setText("")
+    dock.press("Copy as script")
+    dock.until(lambda: bool(dock.train.run.message.kind()))
+    assert "num_steps: 7" in QApplication.clipboard().text().replace('"', "").replace("=", ": ")
+
+
+def test_stopped_before_the_first_step_nothing_is_logged(dock: Dock, caplog: Any) -> None:
+    dock.press("Train + denoise")
+    dock.press("Cancel")
+    dock.ended()
+    assert dock.jobs.state("train") == "stopped"
+    assert not caplog.records
+
+
 def test_the_model_is_saved_under_a_name(
     dock: Dock, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

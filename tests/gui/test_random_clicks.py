@@ -173,7 +173,8 @@ class Clicker:
 
 def computing() -> list[str]:
     """Return the names of the threads that compute."""
-    return [t.name for t in threading.enumerate() if t.name.startswith("careamist-")]
+    runs = ("careamist-train", "careamist-predict")  # which have threads of their own for tiles
+    return [t.name for t in threading.enumerate() if t.name.startswith(runs)]
 
 
 @pytest.fixture

@@ -138,7 +138,7 @@ def test_pause_resume_and_finish(dock: Dock) -> None:
     assert dock.buttons() == ["Resume", "Finish here", "Cancel"]
     dock.qtbot.wait(700)  # what was on its way
     steps, seconds = dock.steps(), dock.jobs.record("train").seconds
-    assert dock.train.footer.text() == f"Paused at step {steps} of 100000"
+    assert dock.train.footer.text().startswith(f"Paused at step {steps}")
     dock.qtbot.wait(700)
     assert dock.steps() == steps
     assert dock.jobs.record("train").seconds == seconds

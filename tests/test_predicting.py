@@ -14,10 +14,10 @@ import tifffile
 import torch
 import zarr
 
-from careamist.errors import OutputExistsError, SettingsError, SomeFailedError
+from careamist.errors import AxesError, OutputExistsError, SettingsError, SomeFailedError
 from careamist.events import ImageFailed, ImageFinished, RegionPredicted, RunFailed, RunStarted
 from careamist.prediction.writers import WRITERS
-from tiny import loaded, new, noise, small
+from tiny import loaded, new, noise, small, small_care
 
 if TYPE_CHECKING:
     from careamist import CAREamist
@@ -137,6 +137,30 @@ def test_a_spread_needs_several_predictions(careamist: CAREamist) -> None:
         careamist.predict(noise(40, 40), tta="all", spread=True)
     with pytest.raises(SettingsError, match="needs several predictions"):
         careamist.predict_to_disk(noise(40, 40), spread=True)
+
+
+def test_the_order_of_the_axes_can_be_chosen(careamist: CAREamist) -> None:
+    image = noise(3, 40, 50)
+    (expected,), _ = careamist.predict(image, axes="TYX")
+    (turned,), _ = careamist.predict(image, axes="TYX", output_axes="YXT")
+    np.testing.assert_array_equal(turned, np.moveaxis(expected, 0, -1))
+    (path,) = careamist.predict_to_disk(
+        image, axes="TYX", output_axes="XTY", tile_size=None, write_type="zarr"
+    )
+    np.testing.assert_array_equal(read(path), expected.transpose(2, 0, 1))
+    with pytest.raises(AxesError, match="does not fit array, whose result has the axes TYX"):
+        careamist.predict(image, axes="TYX", output_axes="ZYX")
+
+
+def test_channels_of_the_result_go_where_they_are_wanted(tmp_path: Path) -> None:
+    config = small_care(3, axes="CYX", n_channels=1, n_channels_out=2)
+    careamist = new(config, tmp_path)
+    careamist.train(train_data=noise(1, 64, 64), train_data_target=noise(2, 64, 64, seed=1))
+    image = noise(3, 40, 50)
+    (first,), _ = careamist.predict(image, axes="TYX")
+    (last,), _ = careamist.predict(image, axes="TYX", output_axes="TYXC")
+    assert first.shape == (3, 2, 40, 50)
+    np.testing.assert_array_equal(last, np.moveaxis(first, 1, -1))
 
 
 # -- interrupted ---------------------------------------------------------------------------------

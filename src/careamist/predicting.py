@@ -63,7 +63,8 @@ class Predicts:
         **options
             Other fields of `PredictionConfig`: ``tile_overlap`` ("auto" makes tiles exact);
             ``axes``, ``data_type``, ``channels`` (a list, or "all") and ``in_memory``, where the
-            images differ from those of the training; ``batch_size`` and ``num_workers``;
+            images differ from those of the training; ``output_axes``, the order of the axes of the
+            result; ``batch_size`` and ``num_workers``;
             ``dtype="input"`` for pixels as those of the image; ``tta="all"`` to average over flips
             and turns; ``fuse_noisy``.
 

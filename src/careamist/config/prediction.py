@@ -46,6 +46,11 @@ class PredictionConfig(BaseModel):
     axes: str | None = Field(
         None, title="Axes", description="Axes of the images, one letter of STCZYX each."
     )
+    output_axes: str | None = Field(
+        None,
+        title="Result axes",
+        description="Order of the axes of the result: where C goes, if only the result has it.",
+    )
     data_type: DataType | None = Field(
         None,
         title="Format",
@@ -103,7 +108,7 @@ class PredictionConfig(BaseModel):
         "brings back some noise, and fails on noise that is alike in neighbours.",
     )
 
-    @field_validator("axes")
+    @field_validator("axes", "output_axes")
     @classmethod
     def _known_axes(cls, value: str | None) -> str | None:
         return None if value is None else check_axes(value)

@@ -117,6 +117,7 @@ def predict(
             options.dtype,
             options.spread,
             recipe | {"source": str(stack.source), "identity": _identity(str(stack.source))},
+            options.output_axes,
         )
         for index, stack in enumerate(stacks)
     ]

@@ -11,8 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from careamist.dataset.tiling import LARGE_CORE, Tiles
+from careamist.errors import AxesError
 from careamist.utils.reshape_array import (
     AxesTransform,
+    check_axes,
     get_patch_slices,
     restore_patch,
     spatial_axes,
@@ -48,6 +50,13 @@ class Output:
     recipe : mapping
         How it is made, in JSON types: kept with the result, and compared before an unfinished
         result is taken up again.
+    result_axes : str, optional
+        Order of the axes of the result, where it is not that of the image.
+
+    Raises
+    ------
+    AxesError
+        If `result_axes` does not name the axes of the result.
     """
 
     index: int
@@ -57,6 +66,19 @@ class Output:
     result_type: ResultType = "float32"
     spread: bool = False
     recipe: Mapping[str, Any] = field(default_factory=dict)
+    result_axes: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.result_axes is None:
+            return
+        there, given = self._layout.restored_axes(self.n_channels), check_axes(self.result_axes)
+        if set(given) not in (set(there), set(there) | {"C"}):
+            raise AxesError(
+                f"output_axes='{self.result_axes}' does not fit {self.source}, whose result has "
+                f"the axes {there}.",
+                "Give these letters in the order wanted.",
+            )
+        object.__setattr__(self, "result_axes", given)
 
     @property
     def source(self) -> str:
@@ -75,12 +97,13 @@ class Output:
     @property
     def axes(self) -> str:
         """Axes of the result: those of the image; C is added where there are several channels."""
-        return self._layout.restored_axes(self.n_channels)
+        return self.result_axes or self._layout.restored_axes(self.n_channels)
 
     @property
     def shape(self) -> tuple[int, ...]:
         """Shape of the result, in `axes`."""
-        return self._layout.restored_shape(self.n_channels)
+        sizes = {"C": self.n_channels}
+        return tuple(sizes.get(axis, self._layout.size(axis)) for axis in self.axes)
 
     @property
     def dtype(self) -> np.dtype[Any]:

@@ -60,7 +60,7 @@ def reading(path: str | Path, kind: str) -> Iterator[None]:
                 "Check that the file is there and that you may read it.",
             ) from error
         raise UnreadableError(
-            f"{path} cannot be read as {kind} ({str(error) or type(error).__name__}).",
+            f"{path} cannot be read as {kind} ({_words(error)}).",
             "Open it in the program that made it and save it again.",
         ) from error
     finally:
@@ -169,3 +169,9 @@ def _heard(record: logging.LogRecord) -> bool:
 
 # tifffile logs what `reading` raises in our words
 logging.getLogger("tifffile").addFilter(_heard)
+
+
+def _words(error: Exception) -> str:
+    """Return what an error says, if that is more than a number or a key."""
+    said = str(error)
+    return said if any(map(str.isalpha, said)) else "it is damaged"

@@ -24,7 +24,7 @@ export QT_API := $(QT)
 export PYTEST_QT_API := $(QT)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench bench-train bench-predict bench-io bench-import bench-gui \
+.PHONY: help demo test check bench bench-train bench-predict bench-io bench-import bench-demo bench-gui \
 	bench-memory bench-quality screenshots dist format clean screen virtual-screen
 .NOTPARALLEL:
 
@@ -59,6 +59,9 @@ bench-io: $(INSTALLED) ## patches and statistics from Zarr; ARGS as for bench-tr
 
 bench-import: virtual-screen $(INSTALLED) ## imports and opening docks; ARGS as for bench-train
 	$(WITH_DISPLAY) --virtual $(BIN)/python benchmarks/speed.py import $(ARGS)
+
+bench-demo: virtual-screen $(INSTALLED) ## the demonstration with more pictures than the tests take
+	$(WITH_DISPLAY) --virtual $(BIN)/python -m pytest -m bench $(ARGS)
 
 bench-gui: virtual-screen $(INSTALLED) ## how smoothly napari runs meanwhile; ARGS=--short
 	$(WITH_DISPLAY) --virtual $(BIN)/python benchmarks/gui.py $(ARGS)

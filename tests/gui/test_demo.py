@@ -14,7 +14,7 @@ from careamist.dataset.samples import noisy_cells
 pytestmark = [pytest.mark.gui, pytest.mark.slow]
 
 
-@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize("seed", [0, *(pytest.param(n, marks=pytest.mark.bench) for n in (1, 2))])
 def test_the_demo_passes_the_best_blur(seed: int, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "careamist", "demo", "--close"]
     command += ["--seed", str(seed), "--output", str(tmp_path / "demo")]

@@ -82,8 +82,8 @@ class PredictionConfig(BaseModel):
     num_workers: NonNegativeInt = Field(
         0,
         title="Workers",
-        description="Loader processes of other libraries; tiles are read while others are "
-        "computed whatever this is.",
+        description="Accepted for the sake of older scripts; changes nothing: tiles are read "
+        "while others are computed.",
     )
     device: str | None = Field(
         None,

@@ -9,7 +9,7 @@ from typing import Any
 from napari.layers import Image
 
 LEADING, DIFFERENCE = ", before the line", "difference"  # layers of the Compare dock
-PREVIEW = "careamist_preview"  # in the metadata of a live preview, see `preview_layer`
+PREVIEW = "careamist_preview"  # in the metadata of a live preview
 RESULT = "careamist"  # in the metadata of what a prediction has made
 
 

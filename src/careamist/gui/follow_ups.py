@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtWidgets import QPushButton, QSizePolicy
@@ -51,14 +50,6 @@ class FollowUps(Wrap):  # type: ignore[misc, unused-ignore]
 
         follow(button, recolor)
         return button
-
-
-def exists(module: str) -> bool:
-    """Tell whether a part of careamist is there, without importing it."""
-    try:
-        return find_spec(f"careamist.{module}") is not None
-    except ModuleNotFoundError:  # its package
-        return False
 
 
 def open_dock(viewer: Any, name: str) -> Any:

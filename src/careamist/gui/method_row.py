@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QGridLayout, QPushButton, QSizePolicy, QToolTip, QWidget
 
@@ -12,9 +10,6 @@ from careamist.gui.icons import icon
 from careamist.gui.rows import Combo, FieldRow, hint_label
 from careamist.gui.theme import Palette, follow, row_height
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
 
 class MethodRow(FieldRow):
     """Offers the methods by their names.
@@ -22,8 +17,6 @@ class MethodRow(FieldRow):
     Parameters
     ----------
     parent : QWidget
-    check_noise : callable, optional
-        Opens what tells which method fits; offered as a link.
 
     Attributes
     ----------
@@ -33,13 +26,12 @@ class MethodRow(FieldRow):
 
     changed = Signal(str)
 
-    def __init__(self, parent: QWidget, check_noise: Callable[[], object] | None = None) -> None:
+    def __init__(self, parent: QWidget) -> None:
         self.combo = Combo()
         for key, method in METHODS.items():
             self.combo.addItem(method.title, key)
         self._info = QPushButton()
         self._needs = hint_label("")
-        self._link = QPushButton("Check noise…")
         field = QWidget()
         field.setProperty("clear", True)
         field.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
@@ -51,20 +43,13 @@ class MethodRow(FieldRow):
         grid.setColumnStretch(0, 1)
         grid.addWidget(self.combo, 0, 0, 1, 2)
         grid.addWidget(self._info, 0, 2)
-        grid.addWidget(self._needs, 1, 0)
-        grid.addWidget(self._link, 1, 1, 1, 2)
+        grid.addWidget(self._needs, 1, 0, 1, 3)
         super().__init__("&Method", field, parent)
         self.combo.setAccessibleName("Method")
         self.combo.setToolTip("How the model learns, and from which images.")
         self._info.setProperty("role", "icon")
         self._info.setFixedSize(row_height(self), row_height(self))
         self._info.clicked.connect(self._tell)
-        self._link.setProperty("role", "link")
-        self._link.setAccessibleName("Check noise")
-        self._link.setToolTip("Measure whether the noise is independent from pixel to pixel.")
-        self._link.setVisible(check_noise is not None)
-        if check_noise is not None:
-            self._link.clicked.connect(lambda: check_noise())
         self.combo.currentIndexChanged.connect(lambda _: self._show())
         self.combo.activated.connect(lambda _: self.changed.emit(self.key()))
         follow(self._info, self._recolor)

@@ -202,14 +202,6 @@ class Panel(Dock):
         raise NotImplementedError
 
 
-def set_role(button: QPushButton, role: str) -> None:
-    """Let a button look as its role in the stylesheet."""
-    if button.property("role") != role:
-        button.setProperty("role", role)
-        button.style().unpolish(button)
-        button.style().polish(button)
-
-
 def split_arrow(panel: Panel, acts: dict[str, Callable[[], object]]) -> QPushButton:
     """Return the arrow at the side of a main button, with a menu of other ways."""
     button = panel.button("", lambda: None)

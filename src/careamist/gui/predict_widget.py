@@ -14,7 +14,7 @@ from careamist.errors import DiskFullError, OutputExistsError, SomeFailedError
 from careamist.events import Event, ImageFailed, RegionPredicted, RunFailed, RunStarted
 from careamist.gui import tasks
 from careamist.gui.data_source import clean_path
-from careamist.gui.follow_ups import exists, open_dock
+from careamist.gui.follow_ups import open_dock
 from careamist.gui.jobs import BUSY
 from careamist.gui.latest import Answer, Latest
 from careamist.gui.panel import Panel
@@ -211,7 +211,7 @@ class PredictWidget(Panel):
         names = ", ".join(f"“{layer.name}”" for layer in results.layers)
         acts: list[tuple[str, Callable[[], object]]] = []
         layer = results.order.choice.layer
-        if layer is not None and results.layers and exists("gui.compare_widget"):
+        if layer is not None and results.layers:
             restored = results.layers[0]
             acts.append(("Compare", lambda: self._compare(layer, restored)))
         if results.folder is not None:

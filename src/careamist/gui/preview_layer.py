@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from napari.layers import Image
 
+from careamist.gui.candidates import PREVIEW
 from careamist.gui.preview_place import Place, geometry, origin
 from careamist.gui.theme import contrast_ratio, palette
 from careamist.utils.reshape_array import restore_patch
@@ -18,13 +19,12 @@ if TYPE_CHECKING:
     from careamist.gui.data_source import DataChoice
     from careamist.lightning.preview import PreviewResult
 
-_MARK = "careamist_preview"  # in the metadata of the layer
 _LOOKS = ("colormap", "gamma", "interpolation2d", "interpolation3d")
 
 
 def is_preview(layer: Any) -> bool:
     """Tell whether a layer is a live preview: nobody wants to train on it, or denoise it."""
-    return bool(layer.metadata.get(_MARK))
+    return bool(layer.metadata.get(PREVIEW))
 
 
 class PreviewLayer:
@@ -128,7 +128,7 @@ class PreviewLayer:
         layer = Image(
             data,
             name=f"{source.name} preview",
-            metadata={_MARK: True},
+            metadata={PREVIEW: True},
             blending="translucent_no_depth",
             **lies,
             **looks,

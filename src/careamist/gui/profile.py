@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from napari.layers import Shapes
 from qtpy.QtCore import QObject, Qt, Signal
-from qtpy.QtGui import QFont
 from qtpy.QtWidgets import QLabel, QSizePolicy, QVBoxLayout, QWidget
 
-from careamist.gui.theme import Palette, follow, palette
+from careamist.gui.theme import Palette, dress_axes, follow, palette
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -18,7 +17,6 @@ if TYPE_CHECKING:
 __all__ = ["LINE_LAYER", "ProfileLine", "ProfilePlot"]
 
 LINE_LAYER = "profile line"
-TICK_SIZE = 8
 AXIS_WIDTH = 44  # fixed, so that the curves do not jump when numbers grow
 _LINE_WIDTH = 2  # px on the screen when it is made
 
@@ -99,13 +97,7 @@ class ProfilePlot(QWidget):
         self._plot.setBackground(colors.foreground)
         self._lines["raw"].setPen(pen(colors.dim, width=1))
         self._lines["restored"].setPen(pen(colors.accent, width=2))
-        font = QFont(self.font())
-        font.setPointSize(TICK_SIZE)
-        for name in ("left", "bottom"):
-            axis = self._item.getAxis(name)
-            axis.setPen(pen(colors.dim))
-            axis.setTextPen(pen(colors.text))
-            axis.setStyle(tickFont=font, hideOverlappingLabels=False)
+        dress_axes(self._item, colors, self.font())
         self._label(colors)
         self._words.setText(
             f"<b>Line profile</b>&nbsp; <span style='color:{colors.dim}'>─</span> raw"

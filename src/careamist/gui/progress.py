@@ -7,7 +7,6 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import Qt, QTimer
-from qtpy.QtGui import QFont
 from qtpy.QtWidgets import (
     QHBoxLayout,
     QLabel,
@@ -22,7 +21,7 @@ from qtpy.QtWidgets import (
 from careamist.gui.curves import Curve, decimate, log_ticks, smooth
 from careamist.gui.icons import pixmap
 from careamist.gui.rows import set_state
-from careamist.gui.theme import Palette, follow, palette_of, row_height
+from careamist.gui.theme import Palette, dress_axes, follow, palette_of, row_height
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,7 +34,6 @@ __all__ = ["LossPlot", "RunFooter", "eta_text"]
 REDRAW_MS = 100
 PREPARE_MS = 2000
 FOOTER_HEIGHT = 86
-TICK_SIZE = 8
 AXIS_WIDTH = 38  # fixed, so that the curve does not jump when numbers grow
 
 
@@ -204,13 +202,7 @@ class LossPlot(QWidget):
         self._now.setPen(pen(colors.dim, width=1))
         self._best.setPen(pen(colors.dim, width=1, style=Qt.PenStyle.DashLine))
         self._best.label.setColor(colors.text)
-        font = QFont(self.font())
-        font.setPointSize(TICK_SIZE)
-        for name in ("left", "bottom"):
-            axis = self._item.getAxis(name)
-            axis.setPen(pen(colors.dim))
-            axis.setTextPen(pen(colors.text))
-            axis.setStyle(tickFont=font, hideOverlappingLabels=False)
+        dress_axes(self._item, colors, self.font())
         self._item.getAxis("bottom").setLabel("step", color=colors.text, **{"font-size": "8pt"})
         self._words.setText(
             f"<b>Loss</b>&nbsp; <span style='color:{colors.accent}'>━</span> train"

@@ -204,6 +204,8 @@ def prediction_job(
     if data is None or options is None:
         data, data_type = pixels_of(choice)
         options = PredictionConfig(axes=choice.axes, data_type=data_type)
+    if options.num_threads is None:
+        options = options.model_copy(update={"num_threads": gui_threads()})
 
     def predict(listener: Listener, stop: StopSignal) -> Sequence[str]:
         with model.attached(listener, stop):

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Palette",
     "contrast_ratio",
+    "dress_axes",
     "follow",
     "palette",
     "palette_of",
@@ -31,6 +32,7 @@ __all__ = [
 TEXT_CONTRAST = 4.5  # WCAG AA: text
 SHAPE_CONTRAST = 3.0  # WCAG AA: bars, borders, curves
 TEXT_SIZE = 10  # points, as napari's own panels
+TICK_SIZE = 8  # points, of the numbers at a plot
 DIM = 0.3  # share of background mixed into secondary text
 _THEME = "careamistTheme"
 
@@ -254,3 +256,14 @@ def _luminance(color: str) -> float:
         for part in _unit(color)
     )
     return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def dress_axes(item: Any, colors: Palette, font: QFont) -> None:
+    """Give the axes of a pyqtgraph plot the colours of the theme, and small numbers."""
+    font = QFont(font)
+    font.setPointSize(TICK_SIZE)
+    for name in ("left", "bottom"):
+        axis = item.getAxis(name)
+        axis.setPen(colors.dim)
+        axis.setTextPen(colors.text)
+        axis.setStyle(tickFont=font, hideOverlappingLabels=False)

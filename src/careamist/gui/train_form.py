@@ -49,8 +49,6 @@ class TrainForm(QWidget):  # type: ignore[misc, unused-ignore]
         What was set before.
     sample : callable
         Opens an example.
-    check_noise : callable, optional
-        Opens what tells which method fits.
 
     Attributes
     ----------
@@ -66,7 +64,6 @@ class TrainForm(QWidget):  # type: ignore[misc, unused-ignore]
         parent: QWidget,
         memory: Remembered,
         sample: Callable[[], object],
-        check_noise: Callable[[], object] | None = None,
     ) -> None:
         super().__init__(parent)
         self.setProperty("clear", True)
@@ -75,7 +72,7 @@ class TrainForm(QWidget):  # type: ignore[misc, unused-ignore]
         self._settings = MethodSettings(memory)
         self._is_filling = False
         self._may_measure = True
-        self.method = MethodRow(self, check_noise)
+        self.method = MethodRow(self)
         self.method.setKey(str(memory.get(_METHOD)))
         self.picker = DataPicker(viewer, self, inspect=inspect_path, sample=sample)
         self.target = TargetRow(viewer, self, inspect_path)

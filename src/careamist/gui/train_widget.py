@@ -16,7 +16,7 @@ from careamist.events import (
 )
 from careamist.gui import speed
 from careamist.gui.chain import Chain
-from careamist.gui.follow_ups import exists, open_dock
+from careamist.gui.follow_ups import open_dock
 from careamist.gui.jobs import BUSY
 from careamist.gui.panel import Panel, split_arrow
 from careamist.gui.remembered import Remembered
@@ -47,9 +47,8 @@ class TrainWidget(Panel):
         super().__init__(napari_viewer, "train")
         self.memory = Remembered()
         self.chain = Chain(napari_viewer, self.jobs, self.memory)
-        noise = (lambda: open_dock(napari_viewer, "Noise")) if exists("gui.noise_widget") else None
         self.settings = TrainForm(
-            napari_viewer, self, self.memory, lambda: _open_sample(napari_viewer), noise
+            napari_viewer, self, self.memory, lambda: _open_sample(napari_viewer)
         )
         self.offer = ResumeOffer(self, napari_viewer, self.settings, self.memory, self._resume)
         self.run = RunPage(self, napari_viewer)
@@ -259,7 +258,7 @@ class TrainWidget(Panel):
         order: TrainingOrder = record.order
         acts: dict[str, Any] = {}
         layers = denoising.order.layers if denoising is not None else []
-        if layers and order.image.layer is not None and exists("gui.compare_widget"):
+        if layers and order.image.layer is not None:
             tip = "Swipe, blink or difference of input and result"
             raw, restored = order.image.layer, layers[0]
             acts["&Compare"] = ("compare", tip, lambda: self._compare(raw, restored))

@@ -61,6 +61,11 @@ class NamedOutput(Output):
         axes = super().axes
         return "".join((self.letters or {}).get(axis, axis) for axis in axes)
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the result: what is called C may be what the model took for samples."""
+        return self._plain.shape
+
     def pixels(self, data: NDArray[Any]) -> NDArray[Any]:
         """Return a region, C(Z)YX, in `axes`."""
         return self._plain.pixels(data)

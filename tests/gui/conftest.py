@@ -12,7 +12,9 @@ import numpy as np
 import pytest
 
 from careamist.config import N2V, DataConfig, TrainingConfig, UNet
-from careamist.gui import effort_row, remembered, tasks
+from careamist.gui import tasks
+from careamist.gui.forms import remembered
+from careamist.gui.training import effort_row
 
 
 @pytest.fixture(autouse=True)

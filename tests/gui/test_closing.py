@@ -18,7 +18,8 @@ import napari, numpy as np
 from qtpy.QtCore import QTimer
 from careamist.config import TrainingConfig
 from careamist.events import RegionPredicted, StepDone
-from careamist.gui import remembered, tasks
+from careamist.gui import tasks
+from careamist.gui.forms import remembered
 from careamist.gui.jobs import jobs_of
 
 phase, folder = sys.argv[1:]

@@ -25,7 +25,7 @@ from qtpy.QtWidgets import (
 
 from careamist.analysis.metrics import psnr
 from careamist.gui.compare_widget import CompareWidget
-from careamist.gui.swipe import CanvasMap, SwipeLine, canvas_of, plane_size
+from careamist.gui.comparing.swipe import CanvasMap, SwipeLine, canvas_of, plane_size
 from careamist.gui.theme import contrast_ratio, palette
 
 pytestmark = pytest.mark.gui

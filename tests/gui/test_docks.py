@@ -16,8 +16,8 @@ import zarr
 
 from careamist.events import RegionPredicted, RunFailed, RunStarted, StepDone
 from careamist.gui.jobs import jobs_of
+from careamist.gui.live.preview import preview_of
 from careamist.gui.predict_widget import PredictWidget
-from careamist.gui.preview import preview_of
 from careamist.gui.train_widget import TrainWidget
 
 pytestmark = pytest.mark.gui

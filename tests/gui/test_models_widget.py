@@ -23,8 +23,8 @@ from qtpy.QtWidgets import QAbstractButton, QApplication, QComboBox, QLineEdit
 from careamist import library
 from careamist.gui import tasks
 from careamist.gui.jobs import jobs_of
-from careamist.gui.model_actions import block_height
-from careamist.gui.model_list import day, words_of
+from careamist.gui.models.model_actions import block_height
+from careamist.gui.models.model_list import day, words_of
 from careamist.gui.models_widget import ModelsWidget
 from tiny import new, noise, small, small_care, waves
 

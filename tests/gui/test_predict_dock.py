@@ -21,9 +21,11 @@ from qtpy.QtWidgets import QAbstractButton, QComboBox, QLabel, QLineEdit, QWidge
 from careamist.careamist import CAREamist
 from careamist.config import N2V, Configuration, DataConfig, TrainingConfig, UNet
 from careamist.events import ImageFailed, RegionPredicted
-from careamist.gui import predict_order, remembered, tasks
+from careamist.gui import tasks
+from careamist.gui.forms import remembered
+from careamist.gui.live.preview_layer import is_preview
 from careamist.gui.predict_widget import PredictWidget
-from careamist.gui.preview_layer import is_preview
+from careamist.gui.predicting import predict_order
 from careamist.prediction import plan, predictor
 from careamist.recipe import settings_of
 
@@ -411,7 +413,7 @@ def test_a_layer_is_written_with_its_pixel_size_and_axes(
     dock: Dock, tmp_path: Path, words: str, name: str
 ) -> None:
     from careamist.dataset.sources import inspect
-    from careamist.gui.predict_files import open_result
+    from careamist.gui.predicting.predict_files import open_result
 
     data = noisy_stack((3, 40, 44))
     dock.add(data, "CYX", scale=(1, 0.3, 0.3), units=("pixel", "um", "um"))

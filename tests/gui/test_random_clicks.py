@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from careamist.config import DataConfig
 from careamist.events import TERMINAL, Event
 from careamist.gui.jobs import State, jobs_of
-from careamist.gui.preview import preview_of
+from careamist.gui.live.preview import preview_of
 
 pytestmark = pytest.mark.gui
 

@@ -23,7 +23,7 @@ from qtpy.QtWidgets import (
 from careamist.config import TrainingConfig
 from careamist.events import EpochDone, StepDone
 from careamist.gui.jobs import BUSY, jobs_of
-from careamist.gui.preview import preview_of
+from careamist.gui.live.preview import preview_of
 from careamist.gui.train_widget import TrainWidget
 
 pytestmark = pytest.mark.gui
@@ -234,7 +234,7 @@ def test_a_time_is_told_when_it_was_measured(dock: Dock) -> None:
 def test_what_was_not_measured_is_measured_meanwhile(
     dock: Dock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("careamist.gui.effort_row.TRIAL_AFTER_MS", 0)
+    monkeypatch.setattr("careamist.gui.training.effort_row.TRIAL_AFTER_MS", 0)
     device = dock.train.settings.device
     dock.until(lambda: "CPU" in device.itemText(0))  # the list has come
     dock.quick(dock.train, steps=7)

@@ -21,14 +21,15 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from careamist.gui.compare_form import NOTHING, CompareForm
-from careamist.gui.compare_views import Views
-from careamist.gui.comparison import MOST_PIXELS, default_pair, displayed_axes, misfit
-from careamist.gui.latest import Answer, Latest
-from careamist.gui.measuring import Profile, Told, figures_question, profile_question
-from careamist.gui.panel import MARGIN, Dock, separator
-from careamist.gui.profile import ProfileLine
-from careamist.gui.swipe import CanvasMap, canvas_of
+from careamist.gui.comparing.compare_form import NOTHING, CompareForm
+from careamist.gui.comparing.compare_views import Views
+from careamist.gui.comparing.comparison import MOST_PIXELS, default_pair, displayed_axes, misfit
+from careamist.gui.comparing.measuring import Profile, Told, figures_question, profile_question
+from careamist.gui.comparing.profile import ProfileLine
+from careamist.gui.comparing.swipe import CanvasMap, canvas_of
+from careamist.gui.data.latest import Answer, Latest
+from careamist.gui.forms.rows import separator
+from careamist.gui.panel import MARGIN, Dock
 from careamist.gui.theme import row_height, style
 
 if TYPE_CHECKING:

@@ -21,13 +21,13 @@ from qtpy.QtWidgets import (
 from careamist import library
 from careamist.errors import CareamistError
 from careamist.gui import tasks
-from careamist.gui.data_source import clean_path
+from careamist.gui.data.data_source import clean_path
+from careamist.gui.data.latest import Answer, Latest
+from careamist.gui.forms.rows import Combo, hint_label
 from careamist.gui.icons import icon
-from careamist.gui.latest import Answer, Latest
-from careamist.gui.model_list import ModelList
-from careamist.gui.open_model import SUFFIX, open_predict
+from careamist.gui.models.model_list import ModelList
+from careamist.gui.models.open_model import SUFFIX, open_predict
 from careamist.gui.panel import Panel
-from careamist.gui.rows import Combo, hint_label
 from careamist.gui.theme import follow, row_height
 from careamist.recipe import checkpoint_of
 

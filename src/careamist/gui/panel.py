@@ -20,10 +20,11 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from careamist.gui.forms.rows import separator
 from careamist.gui.icons import icon
 from careamist.gui.jobs import Jobs, State, jobs_of
-from careamist.gui.message import MessageBox
-from careamist.gui.progress import RunFooter
+from careamist.gui.parts.message import MessageBox
+from careamist.gui.parts.progress import RunFooter
 from careamist.gui.theme import Palette, follow, style
 
 if TYPE_CHECKING:
@@ -214,13 +215,6 @@ def split_arrow(panel: Panel, acts: dict[str, Callable[[], object]]) -> QPushBut
     button.setMenu(menu)
     follow(button, lambda colors: _set_icon(button, "open", colors))
     return button
-
-
-def separator(parent: QWidget) -> QFrame:
-    """Return a thin line."""
-    line = QFrame(parent)
-    line.setProperty("role", "line")
-    return line
 
 
 def _copy(text: str) -> None:

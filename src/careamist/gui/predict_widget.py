@@ -13,26 +13,26 @@ from careamist import library
 from careamist.errors import DiskFullError, OutputExistsError, SomeFailedError
 from careamist.events import Event, ImageFailed, RegionPredicted, RunFailed, RunStarted
 from careamist.gui import tasks
-from careamist.gui.data_source import clean_path
-from careamist.gui.follow_ups import open_dock
+from careamist.gui.data.data_source import clean_path
+from careamist.gui.data.latest import Answer, Latest
+from careamist.gui.forms.remembered import Remembered
+from careamist.gui.forms.tabs import order_tabs
 from careamist.gui.jobs import BUSY
-from careamist.gui.latest import Answer, Latest
 from careamist.gui.panel import Panel
-from careamist.gui.predict_files import open_result
-from careamist.gui.predict_form import PredictForm
-from careamist.gui.predict_model import ModelCardBox
-from careamist.gui.predict_page import PredictPage
-from careamist.gui.remembered import Remembered
-from careamist.gui.results import Results, start_prediction
-from careamist.gui.speed import exactly
-from careamist.gui.tabs import order_tabs
+from careamist.gui.parts.speed import exactly
+from careamist.gui.predicting.predict_files import open_result
+from careamist.gui.predicting.predict_form import PredictForm
+from careamist.gui.predicting.predict_model import ModelCardBox
+from careamist.gui.predicting.predict_page import PredictPage
+from careamist.gui.predicting.results import Results, start_prediction
+from careamist.gui.training.follow_ups import open_dock
 
 if TYPE_CHECKING:
     import napari
     from qtpy.QtGui import QDragEnterEvent, QDropEvent
 
     from careamist.gui.jobs import RunRecord
-    from careamist.gui.predict_order import PredictionOrder
+    from careamist.gui.predicting.predict_order import PredictionOrder
 
 SUFFIX = ".ckpt"
 NO_MODEL = "There is no model yet. Train one or load one."

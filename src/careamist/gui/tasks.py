@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,26 +13,23 @@ import platformdirs
 
 from careamist.config.prediction import PredictionConfig
 from careamist.dataset.patching import check_patch_size
-from careamist.dataset.report import BUDGET, ImageReport, describe, report
-from careamist.dataset.sources import find_sources, guess_data_type, inspect, is_uri
+from careamist.dataset.sources import inspect
 from careamist.events import EpochDone
 from careamist.failures import explain_failure
-from careamist.gui.data_source import DataChoice, layer_info, level_geometry
+from careamist.gui.data.data_source import DataChoice, level_geometry
+from careamist.gui.data.findings import pixels_of
 from careamist.utils.reshape_array import AxesTransform
 
 if TYPE_CHECKING:
     from careamist.background import Job
     from careamist.events import Listener
-    from careamist.gui.order import TrainingOrder
-    from careamist.gui.preview_feed import PreviewFeed
+    from careamist.gui.live.preview_feed import PreviewFeed
+    from careamist.gui.training.order import TrainingOrder
     from careamist.prediction.run import Failures, WantedFirst
     from careamist.prediction.sinks import Sink
     from careamist.stop import StopSignal
 
 logger = logging.getLogger(__name__)
-
-_NEAR_BUDGET, _FAR_BUDGET = BUDGET // 2, BUDGET // 16  # bytes that are looked at
-_LOOKED_AT, _TOLD = 20, 5  # files of a folder, and what is told of the others
 
 
 def models_folder() -> Path:
@@ -49,37 +45,6 @@ def results_folder() -> Path:
 def gui_threads() -> int:
     """Return how many CPU threads a run may use: one core is left to the window."""
     return max(1, (os.cpu_count() or 2) - 1)
-
-
-def pixels_of(choice: DataChoice) -> tuple[Any, str]:
-    """Return the data of a choice and its data type."""
-    return choice.source, choice.data_type or guess_data_type(choice.source)
-
-
-def about(choice: DataChoice, knows_axes: bool, check: Callable[[], None]) -> list[tuple[str, str]]:
-    """Return what there is to know of an image, in (label, text), from a part of its pixels."""
-    data, data_type = pixels_of(choice)
-    paths = [] if choice.layer is not None else find_sources(data, data_type)
-    budget = _FAR_BUDGET if any(map(is_uri, paths)) else _NEAR_BUDGET
-    axes = choice.axes if data_type == "czi" else None
-    found = report(paths[:_LOOKED_AT] or data, data_type, axes=axes, budget=budget, check=check)
-    first, *others = found
-    name = choice.name if len(found) == 1 else f"{_last(first)}, first of {len(found)}"
-    known = replace(first.info, source=name, axes=choice.axes if knows_axes else first.info.axes)
-    rows = describe(replace(first, info=known))
-    if choice.layer is not None and (size := layer_info(choice.layer, choice.level).pixel_size):
-        rows.insert(4, ("Pixel size", size))
-    told = [
-        ("Attention", f"{_last(other)}: {text}")
-        for other in others
-        for label, text in describe(other)
-        if label == "Attention"
-    ]
-    if len(told) > _TOLD:
-        told = [*told[:_TOLD], ("Attention", f"{len(told) - _TOLD} more about the others.")]
-    if len(paths) > _LOOKED_AT:
-        told.append(("Others", f"{len(paths) - _LOOKED_AT} files were not looked at."))
-    return rows + told
 
 
 def training_job(order: TrainingOrder, feed: PreviewFeed) -> Job:
@@ -254,7 +219,3 @@ def layer_options(choice: DataChoice, source: str, axes: str) -> dict[str, Any]:
         options["scale"] = tuple(info.pixel_size.get(axis, 1.0) for axis in axes)
         options["units"] = tuple(info.units.get(axis, "pixel") for axis in axes)
     return options
-
-
-def _last(found: ImageReport) -> str:
-    return found.info.source.replace("\\", "/").rpartition("/")[2]

@@ -14,24 +14,24 @@ from careamist.events import (
     RunStarted,
     StepDone,
 )
-from careamist.gui import speed
-from careamist.gui.chain import Chain
-from careamist.gui.follow_ups import open_dock
+from careamist.gui.forms.remembered import Remembered
+from careamist.gui.forms.tabs import order_tabs
 from careamist.gui.jobs import BUSY
 from careamist.gui.panel import Panel, split_arrow
-from careamist.gui.remembered import Remembered
-from careamist.gui.resume_offer import ResumeOffer
-from careamist.gui.run_page import RunPage
+from careamist.gui.parts import speed
 from careamist.gui.sample_data import noisy_cells
-from careamist.gui.tabs import order_tabs
-from careamist.gui.train_form import TrainForm
+from careamist.gui.training.chain import Chain
+from careamist.gui.training.follow_ups import open_dock
+from careamist.gui.training.resume_offer import ResumeOffer
+from careamist.gui.training.run_page import RunPage
+from careamist.gui.training.train_form import TrainForm
 
 if TYPE_CHECKING:
     import napari
 
-    from careamist.gui.card import Card
     from careamist.gui.jobs import RunRecord
-    from careamist.gui.order import TrainingOrder
+    from careamist.gui.parts.card import Card
+    from careamist.gui.training.order import TrainingOrder
 
 
 class TrainWidget(Panel):

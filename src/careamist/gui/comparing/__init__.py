@@ -1,0 +1,1 @@
+"""The Compare dock: views of two layers, a line through them, what is measured."""

@@ -1,0 +1,1 @@
+"""A layer or a path, and what it holds."""

@@ -1,0 +1,1 @@
+"""Any pydantic model as a form."""

@@ -1,0 +1,1 @@
+"""What somebody looks at, restored while the training goes on."""

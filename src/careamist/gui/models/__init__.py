@@ -1,0 +1,1 @@
+"""The Models dock, and what can be done with a model."""

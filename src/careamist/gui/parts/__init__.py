@@ -1,0 +1,1 @@
+"""Small parts that the docks are made of."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 
@@ -59,7 +59,7 @@ class Algorithm(BaseModel):
 
     def prepare(
         self, model: UNetModel, images: torch.Tensor, targets: torch.Tensor | None = None
-    ) -> None:
+    ) -> Self:
         """Fit what is fitted before the first step: the linear path, where there is one.
 
         Parameters
@@ -71,6 +71,11 @@ class Algorithm(BaseModel):
         targets : torch.Tensor, optional
             Theirs, where the algorithm needs them.
 
+        Returns
+        -------
+        Algorithm
+            With what was left to the data settled.
+
         Raises
         ------
         SettingsError
@@ -78,7 +83,7 @@ class Algorithm(BaseModel):
         """
         aims = self.checked(targets) if self.needs_target else None
         if model.linear_filter is None:
-            return
+            return self
         from careamist.models.linear import fit_filter
 
         shape = model.linear_filter.shape
@@ -86,6 +91,7 @@ class Algorithm(BaseModel):
         if free.any():
             per_channel = shape[1] < images.shape[1]
             model.set_filter(fit_filter(images, free, aims, per_channel=per_channel))
+        return self
 
     def free_coefficients(self, shape: Sequence[int]) -> torch.Tensor:
         """Return bool ((k), k, k): where the linear path may look at."""

@@ -107,7 +107,7 @@ PRESETS: dict[str, Preset] = {
         algorithm={
             "n2v": {"roi_size": 11, "masked_pixel_percentage": 0.2},
             "care": {"loss_function": "mae"},
-            "n2n": {"loss_function": "mae"},
+            "n2n": {"loss_function": "mae", "exchange": "none"},
         },
     ),
 }

@@ -85,7 +85,8 @@ class RestorationModule(pl.LightningModule):
         """Let the algorithm fit what it fits before the first step, on the first patches."""
         batch = dataset.__getitems__(range(min(len(dataset), _PREPARE_PATCHES)))
         inputs, targets = self._normalized(batch)
-        self.config.algorithm_config.prepare(self.model, inputs, targets)
+        settled = self.config.algorithm_config.prepare(self.model, inputs, targets)
+        self.config = self.config.model_copy(update={"algorithm_config": settled})
         self.averaged.load_state_dict(self.model.state_dict())
 
     def training_step(self, batch: Batch, batch_idx: int) -> torch.Tensor:

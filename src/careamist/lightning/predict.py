@@ -32,6 +32,9 @@ if TYPE_CHECKING:
     from careamist.prediction.sinks import Sink
     from careamist.runner import Frame
 
+# what may be another the next time without making another result
+_FREE = {"batch_size", "in_memory", "num_threads", "num_workers"}
+
 
 def predict(
     module: RestorationModule,
@@ -104,7 +107,7 @@ def predict(
         "version": __version__,
         "model": fingerprint(module.averaged.state_dict()),
         "configuration": config.model_dump(mode="json"),
-        "prediction": options.model_dump(mode="json"),
+        "prediction": options.model_dump(mode="json", exclude=_FREE) | {"precision": precision},
         "tile_size": tiling.tile_size,
         "halo": tiling.halo,
     }

@@ -16,7 +16,7 @@ PAGE = (Path(__file__).parents[1] / "docs" / "plugin.md").read_text()
 PACKAGE = Path(careamist.__file__).parent
 WORDS = {
     text.replace("&&", "\0").replace("&", "").replace("\0", "&")
-    for file in (PACKAGE / "gui").glob("*.py")
+    for file in (PACKAGE / "gui").rglob("*.py")
     for text in re.findall(r'"([^"\n]+)"', file.read_text(encoding="utf-8"))
 }
 NAMED = sorted(set(re.findall(r"\*\*(.+?)\*\*", PAGE)))

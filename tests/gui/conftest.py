@@ -21,6 +21,7 @@ from careamist.gui.training import effort_row
 def _own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tasks, "models_folder", lambda: tmp_path / "models")
     monkeypatch.setattr(remembered, "settings_file", lambda: tmp_path / "settings" / "docks.json")
+    monkeypatch.setenv("CAREAMIST_LOG", str(tmp_path / "careamist.log"))
     monkeypatch.setattr(effort_row, "TRIAL_AFTER_MS", 600_000)  # tests want the machine
 
 

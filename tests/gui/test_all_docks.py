@@ -127,7 +127,7 @@ def test_colours_come_from_the_theme() -> None:
     folder = Path(careamist.gui.__file__).parent
     own = {
         f"{file.name}:{number}: {line.strip()}"
-        for file in folder.glob("*.py")
+        for file in folder.rglob("*.py")
         if file.name not in NO_THEME
         for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1)
         if COLOUR.search(line)

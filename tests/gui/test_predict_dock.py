@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gc
+import io
 import re
+import shutil
 import time
 import weakref
 from collections.abc import Callable, Iterator
@@ -19,15 +21,18 @@ from qtpy.QtGui import QDragEnterEvent, QDropEvent
 from qtpy.QtWidgets import QAbstractButton, QComboBox, QLabel, QLineEdit, QWidget
 
 from careamist.careamist import CAREamist
+from careamist.cli import main
 from careamist.config import N2V, Configuration, DataConfig, TrainingConfig, UNet
-from careamist.events import ImageFailed, RegionPredicted
+from careamist.events import ImageFailed, RegionPredicted, RunStarted
 from careamist.gui import tasks
 from careamist.gui.forms import remembered
 from careamist.gui.live.preview_layer import is_preview
+from careamist.gui.models.copy_job import repeated
 from careamist.gui.predict_widget import PredictWidget
 from careamist.gui.predicting import predict_order
 from careamist.prediction import plan, predictor
 from careamist.recipe import settings_of
+from careamist.run_job import run_job
 
 pytestmark = pytest.mark.gui
 
@@ -275,6 +280,53 @@ def test_the_layer_says_how_it_was_made(dock: Dock) -> None:
     assert dock.widget.message.title() == "“noisy (N2V) [1]”"
 
 
+def test_a_run_is_repeated_from_its_job_file(
+    dock: Dock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dock.add(noisy_stack((4, 40, 44)), "TYX")
+    dock.form.slices.segments.setValue("range")
+    dock.form.slices.first.setValue(1)
+    dock.form.slices.last.setValue(2)
+    dock.form.pixels.setValue("input")
+    result = dock.run()
+    menu = dock.widget.more_button.menu()
+    menu.aboutToShow.emit()
+    assert all(a.isEnabled() for a in menu.actions())
+    path = tmp_path / "again.yml"
+    dock.widget.repeat.saveJob(path.with_suffix(""))
+    dock.qtbot.waitUntil(lambda: "again.yml" in dock.widget.footer.text(), timeout=SECONDS)
+    monkeypatch.chdir(tmp_path)
+    assert main(["run", str(path)]) == 0
+    found = tifffile.imread(tmp_path / "noisy_N2V" / "array_0.tiff")
+    assert found.dtype == np.uint16
+    np.testing.assert_array_equal(found, result.data)
+
+
+def test_a_run_over_files_is_repeated_to_where_it_wrote(dock: Dock, plate: Path) -> None:
+    (plate / "A2.tif").unlink()  # which is broken
+    dock.choose(plate)
+    dock.start()
+    assert dock.wait() == "finished"
+    written = {p.name: p.read_bytes() for p in plate.with_name("plate_denoised").iterdir()}
+    job = repeated(dock.jobs.record("predict").order)
+    assert job.output == str(plate.with_name("plate_denoised"))
+    shutil.rmtree(job.output)
+    run_job(job, enable_progress_bar=False)
+    again = plate.with_name("plate_denoised")
+    assert sorted(p.name for p in again.iterdir()) == sorted(written)
+    for name in written:
+        np.testing.assert_array_equal(
+            tifffile.imread(again / name), tifffile.imread(io.BytesIO(written[name]))
+        )
+
+
+def test_the_bar_of_a_run_tells_its_device(dock: Dock) -> None:
+    dock.add(noisy_stack((40, 44)), "YX")
+    dock.run()
+    (started,) = dock.events(RunStarted)
+    assert started.resolved["device"] in dock.widget.run.summary.words()[1]
+
+
 def test_a_name_of_the_users_own(dock: Dock) -> None:
     layer = dock.add(noisy_stack((40, 44)), "YX")
     assert dock.form.name.text() == "noisy (N2V)"
@@ -361,6 +413,7 @@ def test_a_folder_becomes_files_with_a_line_each(dock: Dock, plate: Path) -> Non
     assert dock.wait() == "failed"
     assert [line.words for line in dock.files.lines if line.state == "done"] == ["done"] * 3
     (failed,) = [line for line in dock.files.lines if line.state == "failed"]
+    assert "4 files" in dock.widget.run.summary.words()[1]  # with the one that is broken
     assert failed.name == "A2.tif"
     assert failed.words.startswith("failed: ")
     assert failed.reason in dock.widget.run.reason.text()
@@ -432,6 +485,15 @@ def test_a_layer_is_written_with_its_pixel_size_and_axes(
     np.testing.assert_allclose(pixels, expected(dock.model, data, "SYX"), atol=1e-3)
     assert options["axis_labels"] == ("c", "y", "x")
     assert len(dock.viewer.layers) == 1
+
+
+def test_the_footer_is_about_what_is_chosen_now(dock: Dock, tmp_path: Path) -> None:
+    dock.add(noisy_stack((40, 40)), "YX")
+    dock.run()
+    assert dock.widget.footer.text() == "Done. The result is a new layer."
+    dock.form.output.setValue("files")
+    dock.form.folder.setValue(tmp_path / "restored")
+    assert dock.widget.footer.text() == "Writes to “restored”"
 
 
 def test_a_folder_is_needed_for_files(dock: Dock, tmp_path: Path) -> None:

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import itertools
+import shlex
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import tifffile
 from napari.utils.notifications import notification_manager
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
@@ -15,15 +20,18 @@ from qtpy.QtWidgets import (
     QApplication,
     QCheckBox,
     QComboBox,
+    QFileDialog,
     QLineEdit,
     QPushButton,
     QWidget,
 )
 
 from careamist.config import TrainingConfig
-from careamist.events import EpochDone, StepDone
+from careamist.config.job import load_job
+from careamist.events import EpochDone, RunStarted, StepDone
 from careamist.gui.jobs import BUSY, jobs_of
 from careamist.gui.live.preview import preview_of
+from careamist.gui.log import log_file
 from careamist.gui.train_widget import TrainWidget
 
 pytestmark = pytest.mark.gui
@@ -62,6 +70,12 @@ class Dock:
         """Return the words of the footer's buttons; an arrow has none."""
         return [button.text().replace("&", "") for button in self.train.footer.buttons()]
 
+    def copy_as(self, words: str) -> None:
+        """Choose from the menu of the button that copies the run."""
+        acts = self.train.run.acts.widgets()
+        menu = next(b.menu() for b in acts if b.text().replace("&", "") == "Copy as script")
+        choose(menu, words)
+
     def press(self, words: str) -> None:
         buttons = [*self.train.footer.buttons(), *self.train.run.acts.widgets()]
         found = next(b for b in buttons if b.text().replace("&&", "+").replace("&", "") == words)
@@ -75,6 +89,17 @@ def dock(
     make_napari_viewer_proxy: Any, qtbot: Any, noisy: Any, make_quick: Callable[..., None]
 ) -> Dock:
     return Dock(make_napari_viewer_proxy(show=True), qtbot, noisy, make_quick)
+
+
+def choose(menu: Any, words: str) -> None:
+    """Choose an act of a menu."""
+    menu.aboutToShow.emit()  # opening it would wait for the mouse
+    found = next(a for a in menu.actions() if a.text().replace("&", "") == words)
+    assert found.isEnabled()
+    if found.menu() is None:
+        found.trigger()
+    else:
+        found.menu().actions()[0].trigger()
 
 
 def told() -> list[str]:
@@ -265,13 +290,66 @@ def test_a_script_of_the_run_is_copied(dock: Dock) -> None:
     dock.press("Train + denoise")
     dock.until(lambda: dock.jobs.state("predict") == "finished")
     QApplication.clipboard().setText("")
-    dock.press("Copy as script")
+    dock.copy_as("Copy as Python script")
     dock.until(lambda: bool(dock.train.run.message.kind()))
     assert dock.train.run.message.kind() == "info", dock.train.run.message.title()
     text = QApplication.clipboard().text()
     assert "careamist.train(" in text
     assert "predict" in text
     compile(text, "script", "exec")
+
+
+def test_a_run_is_kept_as_a_command_and_as_a_file(
+    dock: Dock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    menu = dock.train.more_button.menu()
+    menu.aboutToShow.emit()
+    acts = {a.text().replace("&", ""): a for a in menu.actions()}
+    assert not acts["Copy command line"].isEnabled()  # nothing was run yet
+    dock.press("Train + denoise")
+    dock.until(lambda: dock.jobs.state("predict") == "finished")
+    expected = np.asarray(dock.viewer.layers["noisy (N2V)"].data)
+    QApplication.clipboard().setText("")
+    choose(menu, "Copy command line")
+    dock.until(lambda: bool(QApplication.clipboard().text()))
+    words = shlex.split(QApplication.clipboard().text())
+    assert words[:2] == ["careamist", "run"]
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_: (str(tmp_path / "mine"), ""))
+    dock.copy_as("Save job file…")
+    dock.until((tmp_path / "mine.yml").is_file)
+    assert load_job(tmp_path / "mine.yml") == load_job(words[2])
+    run = [sys.executable, "-m", *words[:2], str(tmp_path / "mine.yml")]
+    done = subprocess.run(run, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    found = tifffile.imread(tmp_path / "noisy_N2V" / "array_0.tiff")
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_the_settings_of_a_result_are_loaded(dock: Dock) -> None:
+    dock.train.settings.setMethod("n2v2")
+    dock.quick(dock.train, steps=5)
+    form = dock.train.algorithm_form
+    form.setValue(form.value().model_copy(update={"roi_size": 7, "masked_pixel_percentage": 2.0}))
+    dock.press("Train + denoise")
+    dock.until(lambda: dock.jobs.state("predict") == "finished")
+    wanted = dock.jobs.record("train").order.config
+    assert dock.jobs.model.config.data_config.normalization != wanted.data_config.normalization
+    dock.press("New training")
+    dock.train.settings.reset()
+    dock.train.settings.setMethod("care")
+    choose(dock.train.more_button.menu(), "Load settings from")
+    assert dock.train.message.title() == "These are the settings of “noisy (N2V)”."
+    assert dock.train.settings.method.key() == "n2v"
+    used = dock.jobs.model.config.training_config.precision  # which was found by timing
+    training = wanted.training_config.model_copy(update={"precision": used})
+    wanted = wanted.model_copy(update={"training_config": training})
+    assert dock.train.value() == wanted  # statistics are measured again
+    dock.viewer.layers.selection.active = dock.layer
+    dock.viewer.layers.remove("noisy (N2V)")
+    dock.train.load_settings(dock.layer)
+    assert dock.train.message.title() == "This layer does not say how it was made."
+    dock.train.load_settings()
+    assert dock.train.message.kind() == "error"
 
 
 def test_the_buttons_of_a_second_run_are_its_own(dock: Dock) -> None:
@@ -282,7 +360,7 @@ def test_the_buttons_of_a_second_run_are_its_own(dock: Dock) -> None:
     dock.train.train()
     dock.ended()
     QApplication.clipboard().setText("")
-    dock.press("Copy as script")
+    dock.copy_as("Copy as Python script")
     dock.until(lambda: bool(dock.train.run.message.kind()))
     assert "num_steps: 7" in QApplication.clipboard().text().replace('"', "").replace("=", ": ")
 
@@ -298,8 +376,6 @@ def test_stopped_before_the_first_step_nothing_is_logged(dock: Dock, caplog: Any
 def test_the_model_is_saved_under_a_name(
     dock: Dock, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from qtpy.QtWidgets import QFileDialog
-
     dock.train.train()
     dock.ended()
     monkeypatch.setattr(
@@ -330,6 +406,96 @@ def test_a_run_goes_on_without_its_dock(dock: Dock) -> None:
     dock.open()
     assert dock.train.summary.words()[0] == "noisy (N2V)"
     assert len(dock.train.plot.curves()["train"][0]) == 6
+
+
+def test_who_closes_the_dock_is_asked_whether_the_run_goes_on(dock: Dock) -> None:
+    dock.quick(dock.train, steps=100_000)
+    dock.press("Train + denoise")
+    dock.until(lambda: dock.steps() > 0)
+    before = len(notification_manager.records)
+    dock.viewer.window.remove_dock_widget(dock.train)
+    dock.until(lambda: len(notification_manager.records) > before)
+    asked = notification_manager.records[-1]
+    assert str(asked.message) == "“Train on noisy” keeps running."
+    answers = dict(asked.actions)
+    answers["Open Train"](None)
+    again = dock.viewer.window.dock_widgets["Train (careamist)"]
+    assert len(again.plot.curves()["train"][0]) > 0
+    assert dock.jobs.state("train") == "running"
+    answers["Stop it"](None)
+    dock.ended()
+    assert dock.jobs.state("train") == "stopped"
+
+
+def test_nobody_is_asked_where_nothing_runs(dock: Dock) -> None:
+    before = len(told())
+    dock.viewer.window.remove_dock_widget(dock.train)
+    dock.qtbot.wait(50)
+    assert len(told()) == before
+
+
+def test_a_dock_that_is_hidden_leaves_a_word_in_the_status_bar(dock: Dock) -> None:
+    dock.quick(dock.train, steps=100_000)
+    dock.press("Train + denoise")
+    dock.until(lambda: dock.steps() > 0)
+    dock.train.parent().hide()
+    assert dock.viewer.status == "“Train on noisy” keeps running."
+    dock.train.parent().show()
+    dock.press("Cancel")
+    dock.ended()
+
+
+def test_a_failure_without_a_dock_is_told_once(dock: Dock, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_args: Any, **_kwargs: Any) -> Any:
+        raise RuntimeError("broken loss")
+
+    monkeypatch.setattr("careamist.algorithms.n2v.N2V.loss", fail)
+    before = len(told())
+    dock.press("Train + denoise")
+    dock.until(lambda: dock.jobs.state("train") == "failed")
+    assert "broken loss" in dock.train.message.title()
+    assert len(told()) == before  # the dock says it
+    text = log_file().read_text(encoding="utf-8")
+    assert "Train on noisy: failed" in text
+    assert "RuntimeError: broken loss" in text
+    dock.press("Train + denoise")
+    dock.viewer.window.remove_dock_widget(dock.train)
+    dock.until(lambda: dock.jobs.state("train") == "failed")
+    words = [text for text in told()[before:] if "keeps running" not in text]
+    assert len(words) == 1
+    assert "broken loss" in words[0]
+
+
+@pytest.mark.parametrize("in_front", [True, False])
+def test_the_task_bar_calls_who_looks_elsewhere(
+    dock: Dock, monkeypatch: pytest.MonkeyPatch, in_front: bool
+) -> None:
+    states = Qt.ApplicationState
+    state = states.ApplicationActive if in_front else states.ApplicationInactive
+    monkeypatch.setattr(QApplication, "applicationState", lambda: state)
+    called: list[tuple[bool, str]] = []
+
+    def alert(window: Any) -> None:
+        called.append((window.isAncestorOf(dock.train), dock.jobs.state("predict")))
+
+    monkeypatch.setattr(QApplication, "alert", alert)
+    dock.press("Train + denoise")
+    dock.until(lambda: dock.jobs.state("predict") == "finished")
+    assert called == ([] if in_front else [(True, "finished")])
+
+
+def test_the_device_is_told_as_it_is_used(dock: Dock) -> None:
+    device = dock.train.settings.device
+    dock.until(lambda: "CPU" in device.itemText(0))  # the list has come
+    assert device.itemText(1) == device.itemText(0).removeprefix("Automatic: ")
+    device.setValue("cpu")
+    dock.press("Train + denoise")
+    dock.until(lambda: dock.jobs.state("predict") == "finished")
+    record = dock.jobs.record("train")
+    started = next(e for e in record.events if isinstance(e, RunStarted))
+    assert started.resolved["device"] == device.itemText(1)
+    dock.train.run.describe(record, started)  # as while it ran
+    assert device.itemText(1) in dock.train.summary.words()[1]
 
 
 def test_simple_mode_is_small_and_complete(dock: Dock) -> None:

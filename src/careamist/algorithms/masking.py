@@ -98,11 +98,11 @@ def choose(shape: Sequence[int], percentage: float, keys: torch.Tensor) -> Centr
     dims, device = len(spatial), keys.device
     box = round((100 / percentage) ** (1 / dims) * 2**_BITS)
     counts = [-(-(size << _BITS) // box) + 1 for size in spatial]
-    keys = keys.view(-1, 1, 1)
-    counters = torch.arange(channels * dims, device=device).view(channels, dims) + _MASK
-    starts = integers(keys, counters) % box
-    counters = torch.arange(channels * math.prod(counts), device=device).view(channels, -1)
-    draws = integers(keys, counters + (_MASK + channels * dims)).unflatten(2, counts)
+    n_starts, n_boxes = channels * dims, channels * math.prod(counts)
+    counters = torch.arange(n_starts + n_boxes, device=device) + _MASK
+    drawn, of_boxes = integers(keys.view(-1, 1), counters).split((n_starts, n_boxes), dim=1)
+    starts = drawn.unflatten(1, (channels, dims)) % box
+    draws = of_boxes.unflatten(1, (channels, *counts))
     points, valid = [], torch.ones_like(draws, dtype=torch.bool)
     for axis, (size, count) in enumerate(zip(spatial, counts, strict=True)):
         edges = torch.arange(-1, count, device=device) * box + starts[..., axis : axis + 1]

@@ -18,6 +18,20 @@ if TYPE_CHECKING:
 _SHOWN = 10  # rows of a table of mismatches
 
 
+class PairingError(DataError):
+    """Images and targets that are no pairs.
+
+    Attributes
+    ----------
+    rows : tuple of (str, str)
+        All that have no partner, or the wrong one, and what is wrong; the message lists the first.
+    """
+
+    def __init__(self, message: str, hint: str = "", rows: Sequence[tuple[str, str]] = ()) -> None:
+        super().__init__(message, hint)
+        self.rows = tuple(rows)
+
+
 def open_pairs(
     inputs: Any,
     targets: Any,
@@ -50,8 +64,10 @@ def open_pairs(
 
     Raises
     ------
-    DataError
+    PairingError
         If something has no partner, or a partner of another size; the message lists what.
+    DataError
+        If there are more images than targets, or fewer.
     SettingsError
         If one is a path and the other is not.
     """
@@ -78,16 +94,17 @@ def open_pairs(
 
 
 def check_shapes(inputs: Sequence[ImageStack], targets: Sequence[ImageStack]) -> None:
-    """Raise `DataError` unless each target has the samples and spatial size of its input."""
+    """Raise `PairingError` unless each target has the samples and spatial size of its input."""
     rows = [
-        f"{a.source}: {_without_channels(a)} – {b.source}: {_without_channels(b)}"
+        (str(a.source), f"{_without_channels(a)} – {b.source}: {_without_channels(b)}")
         for a, b in zip(inputs, targets, strict=True)
         if _without_channels(a) != _without_channels(b)
     ]
     if rows:
-        raise DataError(
+        raise PairingError(
             "Images and their targets differ in samples or size (S(Z)YX):\n" + _table(rows),
             "Crop or re-sample them to equal sizes.",
+            rows,
         )
 
 
@@ -127,15 +144,16 @@ def _order(names: list[str], target_names: list[str], *, by_place: bool) -> list
     distinct = len(set(names)) == len(names) and len(set(target_names)) == len(target_names)
     if distinct and set(names) == set(target_names):
         return [target_names.index(name) for name in names]
-    rows = [f"{name}: no target" for name in names if name not in common]
-    rows += [f"{name}: no image" for name in target_names if name not in common]
-    rows += [f"{n}: given more than once" for n in sorted(common) if names.count(n) > 1]
-    rows += [f"{n}: more than one target" for n in sorted(common) if target_names.count(n) > 1]
-    raise DataError(
+    rows = [(name, "no target") for name in names if name not in common]
+    rows += [(name, "no image") for name in target_names if name not in common]
+    rows += [(n, "given more than once") for n in sorted(common) if names.count(n) > 1]
+    rows += [(n, "more than one target") for n in sorted(common) if target_names.count(n) > 1]
+    raise PairingError(
         f"{len(names)} images and {len(target_names)} targets cannot be paired by their names:\n"
         + _table(rows),
         "Give each target the name of its image, or two lists in matching order without a name "
         "in common.",
+        rows,
     )
 
 
@@ -175,6 +193,7 @@ def _check_counts(name: str, count: int, partner: str, partner_count: int) -> No
         )
 
 
-def _table(rows: list[str]) -> str:
+def _table(rows: list[tuple[str, str]]) -> str:
     more = [f"... and {len(rows) - _SHOWN} more"] if len(rows) > _SHOWN else []
-    return "\n".join(f"  {row}" for row in (*rows[:_SHOWN], *more))
+    lines = [f"{name}: {wrong}" for name, wrong in rows[:_SHOWN]]
+    return "\n".join(f"  {line}" for line in (*lines, *more))

@@ -38,6 +38,8 @@ _SHAPES = {
     "bin": f'<path d="M2.8 4.3 H13.2 M6 4.3 V2.4 H10 V4.3 M4.2 4.3 L4.9 13.6 H11.1 L11.8 4.3 '
     f'M6.8 6.8 V11.2 M9.2 6.8 V11.2" {_LINE}/>',
     "refresh": f'<path d="M13.4 8 A5.4 5.4 0 1 1 11.6 4 M11.9 1.6 V4.4 H9.1" {_LINE}/>',
+    "more": '<circle cx="3.4" cy="8" r="1.3" fill="{c}"/><circle cx="8" cy="8" r="1.3" fill="{c}"/>'
+    '<circle cx="12.6" cy="8" r="1.3" fill="{c}"/>',
     "skipped": '<circle cx="8" cy="8" r="2.2" fill="{c}"/>',
     "stop": '<rect x="4" y="4" width="8" height="8" fill="{c}"/>',
 }

@@ -11,8 +11,9 @@ from weakref import WeakKeyDictionary
 
 from napari.qt.threading import create_worker
 from napari.utils import progress
-from qtpy.QtCore import QObject, Signal
-from qtpy.QtWidgets import QApplication
+from napari.utils.notifications import show_error
+from qtpy.QtCore import QObject, Qt, Signal
+from qtpy.QtWidgets import QApplication, QMainWindow
 
 from careamist.background import Job, Run
 from careamist.events import (
@@ -25,6 +26,7 @@ from careamist.events import (
     RunStarted,
     StepDone,
 )
+from careamist.gui import log
 
 State = Literal[
     "ready", "starting", "running", "paused", "stopping", "finished", "stopped", "failed"
@@ -58,6 +60,8 @@ class RunRecord:
         The run that this one goes on from: the training of a prediction, or of more steps.
     then : callable or None
         Called with this record when the run is finished, before the new state is told.
+    is_shown : bool
+        Whether somebody sees how it failed: a dock that is open says so.
     """
 
     def __init__(self, run: Run, label: str, order: Any, before: RunRecord | None) -> None:
@@ -65,6 +69,7 @@ class RunRecord:
         self.events: list[Event] = []
         self.then: Callable[[RunRecord], object] | None = None
         self.then_if_stopped = False
+        self.is_shown = False
         self.is_cancelled = False  # by the user, not by a viewer that closes
         self._began = self._ended = self._paused = 0.0
         self._waited = 0.0  # seconds of pauses that are over
@@ -182,6 +187,7 @@ class Jobs(QObject):  # type: ignore[misc, unused-ignore]
         run = Run(kind, job)
         self.current = self._records[kind] = RunRecord(run, label, order, before)
         self.current.then = then
+        log.note_start(self.current)
         worker = create_worker(_news, run, _start_thread=False)
         worker.yielded.connect(self._on_news)
         worker.aborted.connect(run.stop)  # the viewer is closing
@@ -249,6 +255,7 @@ class Jobs(QObject):  # type: ignore[misc, unused-ignore]
         before = current.state
         current.events.append(event)
         current.clock(event)
+        log.note_event(current, event)
         self._show_progress(current, event)
         if isinstance(event, TERMINAL):
             self._close(current.run)
@@ -257,6 +264,15 @@ class Jobs(QObject):  # type: ignore[misc, unused-ignore]
             self._go_on(current)
         if current.state != before:
             self.stateChanged.emit()
+        if isinstance(event, TERMINAL):
+            self._tell_end(current, event)
+
+    def _tell_end(self, record: RunRecord, event: Event) -> None:
+        """Say that nothing is computed any more, to somebody who looks elsewhere."""
+        if isinstance(event, RunFailed) and not record.is_shown:
+            show_error(f"{record.label} failed: {event.message} {event.hint}".strip())
+        if self.current is record and isinstance(event, (RunFinished, RunFailed)):
+            call_to_window()
 
     def _go_on(self, record: RunRecord) -> None:
         """Do what was to be done after a run, where it has left something to do it with."""
@@ -290,6 +306,15 @@ class Jobs(QObject):  # type: ignore[misc, unused-ignore]
         # once for a batch of news: each move lets Qt draw the whole window
         if self._progress is not None and self._progress.n != self._reached:
             self._progress.update(self._reached - self._progress.n)
+
+
+def call_to_window() -> None:
+    """Let the task bar say that something is there to see, if another program is in front."""
+    if QApplication.applicationState() == Qt.ApplicationState.ApplicationActive:
+        return
+    for window in QApplication.topLevelWidgets():
+        if isinstance(window, QMainWindow) and window.isVisible():
+            QApplication.alert(window)
 
 
 def _application() -> Any:

@@ -166,6 +166,9 @@ class ModelsWidget(Panel):
     def _follow(self, event: Event) -> None:
         """The list follows the files, not the news."""
 
+    def shownRun(self) -> None:
+        """Return nothing: a run is shown elsewhere."""
+
     def _show_list(self) -> None:
         words = self.search.text().casefold()
         found = [m for m in self._models if words in f"{m.name} {m.method} {m.source}".casefold()]

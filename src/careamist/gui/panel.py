@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from napari.utils.notifications import Notification, notification_manager
 from qtpy.compat import isalive
-from qtpy.QtCore import QEvent, QSize, Qt
+from qtpy.QtCore import QEvent, QSize, Qt, QTimer, QUrl
+from qtpy.QtGui import QDesktopServices
 from qtpy.QtWidgets import (
     QAbstractSpinBox,
     QApplication,
@@ -22,17 +24,20 @@ from qtpy.QtWidgets import (
 
 from careamist.gui.forms.rows import separator
 from careamist.gui.icons import icon
-from careamist.gui.jobs import Jobs, State, jobs_of
+from careamist.gui.jobs import BUSY, Jobs, State, jobs_of
+from careamist.gui.log import open_log
 from careamist.gui.parts.message import MessageBox
 from careamist.gui.parts.progress import RunFooter
-from careamist.gui.theme import Palette, follow, style
+from careamist.gui.theme import Palette, follow, row_height, style
+from careamist.gui.training.follow_ups import open_dock
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from qtpy.QtGui import QKeyEvent
+    from qtpy.QtGui import QHideEvent, QKeyEvent
 
     from careamist.events import Event, RunFailed, RunKind
+    from careamist.gui.jobs import RunRecord
 
 MARGIN, WIDTH = 10, 350
 
@@ -53,8 +58,12 @@ class Dock(QWidget):  # type: ignore[misc, unused-ignore]
     def event(self, event: QEvent) -> bool:
         """Go when napari takes the widget out of its frame, as it does when that is closed."""
         if event.type() == QEvent.Type.ParentChange and self.parent() is None:
+            self.onClosed()
             self.deleteLater()
         return bool(super().event(event))
+
+    def onClosed(self) -> None:
+        """Do what is to be done when the dock is closed."""
 
 
 class Panel(Dock):
@@ -97,6 +106,8 @@ class Panel(Dock):
         self.resume_button.setToolTip("Go on with the run.")
         self.cancel_button = self.button("&Cancel", self.cancel, "stop")
         self.cancel_button.setToolTip("Stop now. What is done so far is kept.")
+        self.more_button = self._more_button()
+        self.footer.setCorner(self.more_button)
         style(self, viewer)
         self.jobs.told.connect(self._on_event)
         self.jobs.stateChanged.connect(self._on_state)
@@ -111,6 +122,15 @@ class Panel(Dock):
         if sign:
             follow(button, lambda colors: _set_icon(button, sign, colors))
         return button
+
+    def fillMenu(self, menu: QMenu) -> None:
+        """Fill the menu of what is not needed every day; subclasses put theirs before it."""
+        menu.addAction("Open &log", self.open_log)
+
+    def open_log(self) -> None:
+        """Show the file that says what was run, and what went wrong."""
+        if not show_log():
+            self.message.show_message("info", "The log is in this file:", str(open_log()))
 
     def cancel(self) -> None:
         """Stop the run; what is done is kept."""
@@ -170,10 +190,43 @@ class Panel(Dock):
         """Show the run page, or the form."""
         self.pages.setCurrentWidget(self._run_page if running else self._form_page)
 
+    def onClosed(self) -> None:
+        """Tell that the run goes on without the dock, and ask whether it shall."""
+        record = self.shownRun()
+        if record is not None and record.state in BUSY:
+            viewer, jobs, name = self.viewer, self.jobs, self.kind.capitalize()
+            # a viewer that closes stops its run, and asks itself
+            QTimer.singleShot(0, jobs, lambda: tell_still_running(viewer, jobs, record, name))
+
+    def hideEvent(self, event: QHideEvent) -> None:
+        """Leave a word in the status bar that the run goes on."""
+        super().hideEvent(event)
+        record = self.shownRun()
+        if record is not None and record.state in ("starting", "running") and not _is_icon(event):
+            self.viewer.status = f"“{record.label}” keeps running."
+
+    def shownRun(self) -> RunRecord | None:
+        """Return the run that this dock shows, if that is the present one."""
+        record = self.jobs.record(self.kind)
+        return record if self.jobs.current is record else None
+
     def showFailure(self, event: RunFailed) -> None:
         """Say in the form, once, what went wrong and what to do."""
-        details = [("Copy details", lambda: _copy(event.traceback))] if event.traceback else []
+        self.markShown()
+        details = [("Copy details", lambda: copy_text(event.traceback))] if event.traceback else []
         self.message.show_message("error", event.message, event.hint, details)
+
+    def markShown(self) -> None:
+        """Note that who looks at this dock sees how the run failed."""
+        record = self.shownRun()
+        if record is not None and self.isVisible():
+            record.is_shown = True
+
+    def tell(self, kind: str, words: str) -> None:
+        """Tell how something went that was asked for: in the footer, or as a message."""
+        if kind == "error":
+            self.message.show_message(kind, words)
+        self.footer.setText(words, "error" if kind == "error" else "done")
 
     def showProblem(self, text: str) -> None:
         """Say in full what is wrong with the settings; the footer may have to cut it."""
@@ -185,6 +238,22 @@ class Panel(Dock):
     def refresh(self) -> None:
         """Show the state of the jobs."""
         self._on_state()
+
+    def _more_button(self) -> QPushButton:
+        button = QPushButton(self)
+        button.setProperty("role", "icon")
+        button.setFixedSize(row_height(self) - 4, row_height(self) - 4)
+        button.setAccessibleName("More")
+        button.setToolTip("More: the log, and more that is not needed every day.")
+        menu = QMenu(button)
+        menu.aboutToShow.connect(lambda: self._on_menu(menu))
+        button.setMenu(menu)
+        follow(button, lambda colors: _set_icon(button, "more", colors))
+        return button
+
+    def _on_menu(self, menu: QMenu) -> None:
+        menu.clear()
+        self.fillMenu(menu)
 
     def _on_event(self, event: Event) -> None:
         if isalive(self) and self.jobs.current is self.jobs.record(self.kind):
@@ -217,7 +286,32 @@ def split_arrow(panel: Panel, acts: dict[str, Callable[[], object]]) -> QPushBut
     return button
 
 
-def _copy(text: str) -> None:
+def show_log() -> bool:
+    """Open the log with the program that the system has for it; return whether there is one."""
+    path = open_log()
+    return path.is_file() and bool(QDesktopServices.openUrl(QUrl.fromLocalFile(str(path))))
+
+
+def tell_still_running(viewer: Any, jobs: Jobs, record: RunRecord, name: str) -> None:
+    """Ask in a notification of napari whether a run whose dock was closed shall be stopped."""
+    if jobs.current is not record or record.state not in BUSY or record.state == "stopping":
+        return
+
+    def stop(_: object) -> None:
+        if jobs.current is record:
+            jobs.stop()
+
+    actions = (("Stop it", stop), (f"Open {name}", lambda _: open_dock(viewer, name)))
+    words = f"“{record.label}” keeps running."
+    notification_manager.dispatch(Notification(words, "info", actions))
+
+
+def _is_icon(event: QHideEvent) -> bool:
+    return bool(event.spontaneous())  # the window is minimised
+
+
+def copy_text(text: str) -> None:
+    """Put text on the clipboard."""
     QApplication.clipboard().setText(text)
 
 

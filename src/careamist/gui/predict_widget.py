@@ -7,9 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtWidgets import QApplication, QFileDialog
+from qtpy.QtWidgets import QFileDialog
 
-from careamist import library
 from careamist.errors import DiskFullError, OutputExistsError, SomeFailedError
 from careamist.events import Event, ImageFailed, RegionPredicted, RunFailed, RunStarted
 from careamist.gui import tasks
@@ -18,8 +17,11 @@ from careamist.gui.data.latest import Answer, Latest
 from careamist.gui.forms.remembered import Remembered
 from careamist.gui.forms.tabs import order_tabs
 from careamist.gui.jobs import BUSY
-from careamist.gui.panel import Panel
+from careamist.gui.models.copy_job import Job, repeated
+from careamist.gui.models.repeat import Repeat
+from careamist.gui.panel import Panel, copy_text
 from careamist.gui.parts.speed import exactly
+from careamist.gui.predicting.last_model import load
 from careamist.gui.predicting.predict_files import open_result
 from careamist.gui.predicting.predict_form import PredictForm
 from careamist.gui.predicting.predict_model import ModelCardBox
@@ -30,6 +32,7 @@ from careamist.gui.training.follow_ups import open_dock
 if TYPE_CHECKING:
     import napari
     from qtpy.QtGui import QDragEnterEvent, QDropEvent
+    from qtpy.QtWidgets import QMenu
 
     from careamist.gui.jobs import RunRecord
     from careamist.gui.predicting.predict_order import PredictionOrder
@@ -54,6 +57,7 @@ class PredictWidget(Panel):
         self.model_card = ModelCardBox(self, self.load, self.choose_model)
         self.settings = PredictForm(napari_viewer, self, self.memory)
         self.run = PredictPage(self, self.retry)
+        self.repeat = Repeat(self, self._order, self.tell)
         self._loader, self._opener = Latest(self), Latest(self)
         self._loader.answered.connect(self._on_loaded)
         self._opener.answered.connect(self._on_opened)
@@ -68,6 +72,7 @@ class PredictWidget(Panel):
         pages = [self.model_card, self.message, *self.settings.tabStops(), self.question, self.run]
         begin = [self.predict_button, self.pause_button, self.resume_button, self.cancel_button]
         order_tabs([*pages, *begin, self.folder_button, self.open_button, self.back_button])
+        order_tabs([self.back_button, self.more_button])
         self.attach()
 
     def _build_buttons(self) -> None:
@@ -105,7 +110,7 @@ class PredictWidget(Panel):
         """Load a checkpoint, or the model in a folder, and offer it as the model."""
         self.message.clear()
         self.model_card.showLoading(str(path))
-        self._loader.ask(lambda _: _load(str(path)))
+        self._loader.ask(lambda _: load(str(path)))
 
     def new_prediction(self) -> None:
         """Go back to the settings."""
@@ -183,6 +188,8 @@ class PredictWidget(Panel):
         if self.message.kind() in ("", "warning"):
             self.showProblem(wrong if told else "")
         text, sign = wrong or self._what_happens(), "info" if wrong else ""
+        if results is not None and results.order.output != self.settings.output.value():
+            state = "ready"  # what is chosen now is another run
         if state == "finished" and not wrong:
             text, sign = "Done. The result is a new layer.", "done"
         elif state == "stopped" and not wrong:
@@ -230,6 +237,17 @@ class PredictWidget(Panel):
     def _compare(self, raw: Any, restored: Any) -> None:
         open_dock(self.viewer, "Compare").compare(raw, restored)
 
+    def fillMenu(self, menu: QMenu) -> None:
+        """Offer the last run as text."""
+        self.repeat.fill(menu)
+        menu.addSeparator()
+        super().fillMenu(menu)
+
+    def _order(self) -> Callable[[], Job] | None:
+        """Return what makes the job of the last run, if that has come to its end."""
+        results = self._results()
+        return None if results is None or self.state != "finished" else lambda: repeated(results)
+
     # -- what is told ------------------------------------------------------------------------------
 
     def _follow(self, event: Event) -> None:
@@ -255,6 +273,7 @@ class PredictWidget(Panel):
 
     def showFailure(self, event: RunFailed) -> None:
         """Say once what went wrong, with what repairs it."""
+        self.markShown()
         results = self._results()
         error = results.error if results is not None else None
         if isinstance(error, SomeFailedError):
@@ -273,15 +292,8 @@ class PredictWidget(Panel):
         elif "memory" in event.message:
             repairs.append(("Use smaller tiles", self._use_smaller_tiles))
         if event.traceback:
-            repairs.append(("Copy details", lambda: _copy(event.traceback)))
+            repairs.append(("Copy details", lambda: copy_text(event.traceback)))
         self.message.show_message("error", event.message, event.hint, repairs)
-
-    def _on_state(self) -> None:
-        busy = self.jobs.is_busy
-        super()._on_state()
-        record = self.jobs.record("predict")
-        if not busy and record is not None and record is not self._told and record.events:
-            QApplication.alert(self.window())  # does nothing where the window is in front
 
     def _results(self) -> Results | None:
         record: RunRecord | None = self.jobs.record("predict")
@@ -344,15 +356,6 @@ class PredictWidget(Panel):
             event.acceptProposedAction()
 
 
-def _load(path: str) -> tuple[Any, str, str]:
-    found = tasks.load_model(path)
-    if found[0] is not None:
-        for card in library.list_models(tasks.models_folder()):
-            if card.folder == Path(path):
-                library.mark_used(card)
-    return found
-
-
 def _open(paths: list[Path], check: Callable[[], None]) -> list[Any]:
     opened = []
     for path in paths:
@@ -366,7 +369,3 @@ def _dropped(event: Any) -> list[str]:
         return []
     paths = [clean_path(url.toString()) for url in event.mimeData().urls()]
     return [path for path in paths if path.lower().endswith(SUFFIX)]
-
-
-def _copy(text: str) -> None:
-    QApplication.clipboard().setText(text)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Sequence
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +17,7 @@ from careamist.events import EpochDone
 from careamist.failures import explain_failure
 from careamist.gui.data.data_source import DataChoice, level_geometry
 from careamist.gui.data.findings import pixels_of
+from careamist.gui.parts.engine import import_engine
 from careamist.utils.reshape_array import AxesTransform
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def training_job(order: TrainingOrder, feed: PreviewFeed) -> Job:
     """
 
     def train(listener: Listener, stop: StopSignal) -> Any:
-        _import_engine(stop)
+        import_engine(stop.check)
         from careamist.careamist import CAREamist
 
         model = CAREamist(order.config, work_dir=models_folder(), enable_progress_bar=False)
@@ -90,7 +90,7 @@ def resuming_job(path: str, order: TrainingOrder, feed: PreviewFeed) -> Job:
     """
 
     def train(listener: Listener, stop: StopSignal) -> Any:
-        _import_engine(stop)
+        import_engine(stop.check)
         from careamist.careamist import CAREamist
 
         model = CAREamist(checkpoint_path=path, work_dir=models_folder(), enable_progress_bar=False)
@@ -115,7 +115,7 @@ def pictured(model: Any, order: TrainingOrder, sink: Any, job: Job) -> Job:
         result = job(listener, stop)
         arrays = getattr(sink, "arrays", {})  # those that are too large are not in memory
         if order.image.layer is not None and order.image.axes.endswith("YX") and arrays:
-            _keep_card(model, order, order.image.source, next(iter(arrays.values())))
+            _keep_card(model, order, order.shown(), next(iter(arrays.values())))
         return result
 
     return predict
@@ -131,12 +131,6 @@ def _keep_card(model: Any, order: TrainingOrder, before: Any = None, after: Any 
         write_card(Path(model.run_dir), order.image.name, before, after)
     except Exception:
         logger.exception("The card of the model in %s cannot be written.", model.run_dir)
-
-
-def _import_engine(stop: StopSignal) -> None:
-    for module in ("torch", "pytorch_lightning", "careamist.careamist"):
-        stop.check()  # each takes a second or more to import
-        import_module(module)
 
 
 def prediction_job(
@@ -197,6 +191,7 @@ def check_order(order: TrainingOrder) -> None:
 def load_model(path: str) -> tuple[Any, str, str]:
     """Return (model, message, hint) of a checkpoint; a worker that runs this never raises."""
     try:
+        import_engine(lambda: None)
         from careamist.careamist import CAREamist
 
         model = CAREamist(checkpoint_path=path, work_dir=models_folder(), enable_progress_bar=False)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
+from careamist.errors import SettingsError
 from careamist.events import (
     EpochDone,
     Event,
@@ -21,13 +22,15 @@ from careamist.gui.panel import Panel, split_arrow
 from careamist.gui.parts import speed
 from careamist.gui.sample_data import noisy_cells
 from careamist.gui.training.chain import Chain
-from careamist.gui.training.follow_ups import open_dock
+from careamist.gui.training.follow_ups import acts_after, open_dock
+from careamist.gui.training.load_settings import add_menu, load_settings, results_in
 from careamist.gui.training.resume_offer import ResumeOffer
 from careamist.gui.training.run_page import RunPage
 from careamist.gui.training.train_form import TrainForm
 
 if TYPE_CHECKING:
     import napari
+    from qtpy.QtWidgets import QMenu
 
     from careamist.gui.jobs import RunRecord
     from careamist.gui.parts.card import Card
@@ -61,7 +64,7 @@ class TrainWidget(Panel):
         pages = [self.message, self.offer, *self.settings.tabStops(), self.question, self.run]
         begin = [self.train_button, self.arrow_button, self.pause_button, self.resume_button]
         end = [self.finish_button, self.use_button, self.save_button, self.continue_button]
-        order_tabs([*pages, *begin, *end, self.cancel_button])
+        order_tabs([*pages, *begin, *end, self.cancel_button, self.more_button])
         self.attach()
 
     def _build_buttons(self) -> None:
@@ -114,6 +117,22 @@ class TrainWidget(Panel):
         """Ask for a file name and keep the model there."""
         if (record := self._usable()) is not None and (path := self.run.save(record)):
             self.footer.setText(f"Saved as {path.name}.", "done")
+
+    def load_settings(self, layer: Any = None) -> None:
+        """Go back to the settings, those that a layer was made with.
+
+        Of the selected layer, or else of the topmost result, where none is given.
+        """
+        if self.jobs.is_busy:
+            return
+        layer = layer or next(iter(results_in(self.viewer)), None)
+        self.new_training()
+        try:
+            load_settings(self.settings, layer)
+        except SettingsError as error:
+            self.message.show_message("error", error.message, error.hint)
+        else:
+            self.message.show_message("info", f"These are the settings of “{layer.name}”.")
 
     def value(self) -> Any:
         """Return the configuration that the form describes; raises if it is not valid."""
@@ -251,20 +270,12 @@ class TrainWidget(Panel):
         self.footer.setDetail("")
         self.run.showEnd(record, denoising, self._follow_ups(record, denoising))
         if denoising is not None and isinstance(failed := denoising.events[-1], RunFailed):
+            denoising.is_shown = denoising.is_shown or self.isVisible()
             self.run.message.show_message("error", failed.message, failed.hint)
             self.footer.setText("The model is kept, the image was not denoised.", "error")
 
     def _follow_ups(self, record: RunRecord, denoising: RunRecord | None) -> dict[str, Any]:
-        order: TrainingOrder = record.order
-        acts: dict[str, Any] = {}
-        layers = denoising.order.layers if denoising is not None else []
-        if layers and order.image.layer is not None:
-            tip = "Swipe, blink or difference of input and result"
-            raw, restored = order.image.layer, layers[0]
-            acts["&Compare"] = ("compare", tip, lambda: self._compare(raw, restored))
-        if record.before is None:  # a script repeats one training from its beginning
-            tip = "Copy a Python script that repeats this run"
-            acts["Copy as scrip&t"] = ("code", tip, lambda: self.run.copyScript(record))
+        acts: dict[str, Any] = acts_after(record, denoising, self.run.repeat.menu, self._compare)
         tip = "Open Predict with this model"
         acts["&Apply to more…"] = ("forward", tip, self.open_predict)
         acts["&New training"] = ("back", "Back to the settings of this run", self.new_training)
@@ -278,6 +289,21 @@ class TrainWidget(Panel):
 
     def _compare(self, raw: Any, restored: Any) -> None:
         open_dock(self.viewer, "Compare").compare(raw, restored)
+
+    def fillMenu(self, menu: QMenu) -> None:
+        """Offer the run as text, and the settings of an earlier one."""
+        self.run.repeat.fill(menu)
+        menu.addSeparator()
+        add_menu(menu, self.viewer, self.load_settings)
+        menu.addSeparator()
+        super().fillMenu(menu)
+
+    def shownRun(self) -> RunRecord | None:
+        """Return the training, or the denoising that follows it, if that is the present run."""
+        denoising = self.chain.denoising(self.jobs.record("train"))
+        if denoising is not None and denoising is self.jobs.current:
+            return denoising
+        return super().shownRun()
 
     # -- what is told ------------------------------------------------------------------------------
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -34,9 +33,6 @@ Failures = dict[str, Exception]
 """By the source of the image."""
 WantedFirst = Callable[[int], Sequence[float] | None]
 """Of an image, by its index: sample and (Z)YX, in pixels, of the place that is wanted first."""
-
-
-_RELEASE_EVERY = 0.5  # seconds
 
 
 @dataclass
@@ -132,7 +128,6 @@ def _predict_one(
 ) -> None:
     run_id, index, emit = telling.run_id, output.index, telling.emit
     n_clipped = n_missing = 0
-    released = time.monotonic()
     try:
         missing = sink.start(output)
         telling.total -= len(output.tiles) - len(missing)
@@ -147,10 +142,8 @@ def _predict_one(
                 n_clipped += clipped
                 sink.write(region._replace(data=data, dtype=dtype))
                 telling.done += 1
-                if time.monotonic() > released + _RELEASE_EVERY:
-                    # each thread has a heap of its own; what it gave back to it stays there
-                    release_memory()
-                    released = time.monotonic()
+                # each thread has a heap of its own; what it gave back to it stays there
+                release_memory()
                 specs = region.region_spec
                 emit(RegionPredicted(run_id, index, specs, telling.done, telling.total))
         path = sink.finish(index)

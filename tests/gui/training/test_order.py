@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import dask.array as da
@@ -153,3 +154,20 @@ def test_without_a_place_both_begin_together() -> None:
 def test_without_region_the_layer_itself_is_trained_on() -> None:
     image = choice(ramp(20, 30), "YX")
     assert TrainingOrder(Configuration(), image).data()["train_data"] is image.layer.data
+
+
+def test_a_part_is_told_and_taken_up_again() -> None:
+    image = choice(ramp(5, 3, 20, 30), "TCYX")
+    data = DataConfig(axes="TCYX", patch_size=(8, 8), n_channels=3)
+    whole = TrainingOrder(Configuration(data_config=data), image)
+    some = data.model_copy(update={"channels": (0, 2), "n_channels": 2})
+    order = TrainingOrder(
+        Configuration(data_config=some), image, boxes=(Box((1, 2), (9, 12)),), ranges={"T": (1, 4)}
+    )
+    again = whole.with_part(json.loads(json.dumps(order.part())))
+    assert again == order
+    assert again.region == "y1-9 x2-12 t1-3 c0_2"
+    np.testing.assert_array_equal(
+        again.data()["train_data"][0], image.layer.data[1:4, :, 1:9, 2:12]
+    )
+    assert whole.with_part(json.loads(json.dumps(whole.part()))) == whole

@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 import tifffile
 from napari.components import ViewerModel
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QAbstractSpinBox, QLabel
 
 from careamist.config import N2V, TrainingConfig, UNet
 from careamist.config.methods import METHODS
@@ -126,13 +128,27 @@ def test_files_are_paired_by_their_names(
     form.picker.setPath(str(tmp_path / "low"))
     form.target.picker.setPath(str(tmp_path / "high"))
     qtbot.waitUntil(lambda: "cannot be paired" in form.problem(), timeout=30_000)
-    assert "c: no target" in form.target.message.text()
-    assert "d: no image" in form.target.message.text()
+    assert form.target.message.text() == "Give each target the name of its image."
+    assert form.target.table.rows() == [("c", "no target"), ("d", "no image")]
+    assert not form.target.table.isHidden()
     (tmp_path / "high" / "d.tif").rename(tmp_path / "high" / "c.tif")
     form.target.picker.setPath("")
     form.target.picker.setPath(str(tmp_path / "high"))
     qtbot.waitUntil(lambda: form.problem() == "", timeout=30_000)
     assert form.target.message.title() == "3 pairs of images"
+    assert form.target.table.isHidden()
+    tifffile.imwrite(tmp_path / "high" / "b.tif", noisy[:32])
+    form.target.picker.setPath("")
+    form.target.picker.setPath(str(tmp_path / "high"))
+    qtbot.waitUntil(lambda: "differ in samples or size" in form.problem(), timeout=30_000)
+    ((name, wrong),) = form.target.table.rows()
+    assert name == "b.tif"
+    assert "(1, 64, 64)" in wrong
+    assert "(1, 32, 64)" in wrong
+    tifffile.imwrite(tmp_path / "high" / "b.tif", noisy)
+    form.target.picker.setPath("")
+    form.target.picker.setPath(str(tmp_path / "high"))
+    qtbot.waitUntil(lambda: form.problem() == "", timeout=30_000)
     assert not form.canDenoise()  # of a folder it would be many layers
     assert form.order().data()["train_data_target"] == str(tmp_path / "high")
 
@@ -245,6 +261,25 @@ def test_invalid_settings_are_told_and_recover(form: TrainForm) -> None:
     assert "smaller than the patch" in form.problem()
     form.algorithm_form.setValue(good)
     assert form.problem() == ""
+
+
+@pytest.mark.parametrize("window", ["Window", "Noise span"])
+def test_an_even_window_is_told_beside_it_and_recovers(
+    form: TrainForm, qtbot: Any, window: str
+) -> None:
+    spins = form.algorithm_form.findChildren(QAbstractSpinBox)
+    (spin,) = [each for each in spins if each.accessibleName() == window]
+    before = form.order().config.algorithm_config
+    spin.setValue(6)
+    assert "must be odd" in form.problem()
+    words = [label.text() for label in form.algorithm_form.findChildren(QLabel)]
+    assert sum("must be odd" in text for text in words) == 1
+    qtbot.keyClick(spin, Qt.Key.Key_Escape)  # applies nothing, closes nothing
+    assert "must be odd" in form.problem()
+    spin.setValue(7)
+    assert form.problem() == ""
+    assert form.order().config.algorithm_config != before
+    assert not any("must be odd" in label.text() for label in form.findChildren(QLabel))
 
 
 def test_validation_images_of_ones_own(form: TrainForm, viewer: Any, noisy: Any) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,7 +11,7 @@ from napari.layers import Shapes
 
 from careamist.errors import DataError
 
-KINDS = ("all", "view", "shapes")
+Ranges = Mapping[str, tuple[int, int]]  # first and one past the last slice, by axis
 
 
 class Box(NamedTuple):
@@ -132,7 +133,7 @@ def crop(array: Any, axes: str, box: Box) -> Any:
     return cut(array, [slice(*places.get(axis, (None, None))) for axis in range(len(axes))])
 
 
-def cut(array: Any, slices: Sequence[slice]) -> Any:
+def cut(array: Any, slices: Sequence[Any]) -> Any:
     """Return a part of an array, without copying what is large; see `crop`."""
     # NumPy gives a view, Dask and xarray wait; the others would read at once
     if not isinstance(array, np.ndarray) and not (hasattr(array, "dask") or hasattr(array, "isel")):
@@ -143,12 +144,41 @@ def cut(array: Any, slices: Sequence[slice]) -> Any:
     return array[tuple(slices)]
 
 
-def in_words(boxes: Sequence[Box]) -> str:
-    """Return a region as a part of a name: "y0-64 x32-96", or "3 regions"."""
-    if len(boxes) != 1:
-        return f"{len(boxes)} regions"
-    (y0, x0), (y1, x1) = boxes[0]
-    return f"y{y0}-{y1} x{x0}-{x1}"
+def in_words(
+    boxes: Sequence[Box], ranges: Ranges | None = None, channels: Sequence[int] | None = None
+) -> str:
+    """Return a part of an image as a part of a name: "y0-64 x32-96 t0-20 c0_2".
+
+    Several boxes are "3 regions"; all of the image is nothing. Slices and channels are numbered
+    as the sliders number them.
+    """
+    words = [f"{len(boxes)} regions"] if len(boxes) > 1 else []
+    if len(boxes) == 1:
+        (y0, x0), (y1, x1) = boxes[0]
+        words = [f"y{y0}-{y1} x{x0}-{x1}"]
+    words += [f"{axis.lower()}{runs(range(*span))}" for axis, span in (ranges or {}).items()]
+    words += [f"c{runs(channels, '_')}"] if channels else []
+    return " ".join(words)
+
+
+def runs(numbers: Sequence[int], between: str = ", ") -> str:
+    """Return increasing numbers in short: "0, 2-4"."""
+    found: list[list[int]] = []
+    for number in numbers:
+        if found and number == found[-1][-1] + 1:
+            found[-1][1:] = [number]
+        else:
+            found.append([number])
+    return between.join("-".join(map(str, run)) for run in found)
+
+
+def pick(array: Any, axis: int, places: Sequence[int]) -> Any:
+    """Return some places along an axis: of a NumPy array a view where they are evenly spaced."""
+    steps = {after - before for before, after in pairwise(places)} or {1}
+    which: Any = list(places)
+    if len(steps) == 1 and (step := steps.pop()) > 0:
+        which = slice(places[0], places[-1] + 1, step)
+    return cut(array, [slice(None)] * axis + [which])
 
 
 def _places(axes: str) -> tuple[int, int]:

@@ -57,12 +57,21 @@ class JobCopy(QObject):  # type: ignore[misc, unused-ignore]
         """Write a job file to a folder, that of the models if not given, and copy its command."""
         self._writing.ask(lambda _: _command(order(), folder or tasks.models_folder() / "jobs"))
 
+    def saveJob(self, order: Callable[[], Job], path: Path) -> None:
+        """Write a job file, which the command ``careamist run`` does."""
+
+        def save(_: object) -> tuple[str | None, str]:
+            return None, f"The job is saved. `{command_line(save_job(order(), path))}` runs it."
+
+        self._writing.ask(save)
+
     def _on_answer(self, answer: Answer) -> None:
         if answer.problem:
             self.told.emit("error", answer.problem)
             return
         text, words = answer.result
-        QGuiApplication.clipboard().setText(text)
+        if text is not None:
+            QGuiApplication.clipboard().setText(text)
         self.told.emit("info", words)
 
 
@@ -89,12 +98,41 @@ def prediction_order(
     place = checkpoint_of(model)
     if training is None and place is None:
         raise SettingsError("This model is in no file.", "Train one first.")
-    name = "".join(c if c.isalnum() or c in "-_" else "_" for c in choice.name)
     return PredictionJob(
         model=str(place) if training is None else training(),
         data=reference(choice, _data_folder(model)),
         options=options or PredictionConfig(axes=choice.axes, data_type=data_type),
-        output=f"{name}_{model.config.algorithm_config.short_name}",
+        output=_folder_name(choice, model),
+        overwrite="replace",
+    )
+
+
+def repeated(results: Any) -> PredictionJob:
+    """Return the job of a prediction of the Predict dock; writes the pixels of a layer.
+
+    Parameters
+    ----------
+    results : Results
+        What became of it: the model, and the order.
+    """
+    model, order = results.model, results.order
+    place = checkpoint_of(model)
+    if place is None:
+        raise SettingsError("This model is in no file.", "Train one first.")
+    choice, pixels = order.choice, order.data()
+    if choice.layer is None:
+        paths = [pixels] if isinstance(pixels, str) else pixels
+        known = tuple(_absolute(path) for path in paths)
+        data = DataReference(path=known[0] if isinstance(pixels, str) else known)
+    else:
+        data = keep_array(pixels, _data_folder(model), choice.name)
+    in_files = order.output == "files"
+    return PredictionJob(
+        model=str(place),
+        data=data,
+        options=order.settings(),
+        output=str(results.folder) if in_files else _folder_name(choice, model),
+        write_type=order.write_type if in_files else None,
         overwrite="replace",
     )
 
@@ -103,8 +141,16 @@ def reference(choice: DataChoice, folder: Path) -> DataReference:
     """Return where an image is; that of a layer is written to `folder` first."""
     if choice.layer is not None:
         return keep_array(choice.source, folder, choice.name)
-    path = choice.path or ""
-    return DataReference(path=path if is_uri(path) else str(Path(path).expanduser().absolute()))
+    return DataReference(path=_absolute(choice.path or ""))
+
+
+def _absolute(path: str) -> str:
+    return path if is_uri(path) else str(Path(path).expanduser().absolute())
+
+
+def _folder_name(choice: DataChoice, model: CAREamist) -> str:
+    name = "".join(c if c.isalnum() or c in "-_" else "_" for c in choice.name)
+    return f"{name}_{model.config.algorithm_config.short_name}"
 
 
 def _data_folder(model: Any) -> Path:

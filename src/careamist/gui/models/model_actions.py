@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtGui import QFont, QFontMetrics
@@ -14,7 +14,6 @@ from careamist.gui.theme import TEXT_SIZE, follow, row_height
 if TYPE_CHECKING:
     from qtpy.QtGui import QFocusEvent, QKeyEvent
 
-    from careamist.gui.models.model_list import ModelList
     from careamist.library import ModelCard
 
 PICTURE = 48  # pixels, at 1:1: noise vanishes in a picture that was shrunk
@@ -24,28 +23,38 @@ _HINT_SIZE = 9
 
 
 class Actions(QWidget):  # type: ignore[misc, unused-ignore]
-    """The buttons of the selected card, below its words; the rest lets the card show through."""
+    """The buttons of the selected card, below its words; the rest lets the card show through.
 
-    def __init__(self, owner: ModelList) -> None:
-        super().__init__(owner.viewport())
+    Attributes
+    ----------
+    asked : Signal(str)
+        "rename", "export", "show" or "delete".
+    named : Signal(str)
+        Another name, that was typed.
+    left : Signal()
+        Nothing is typed any more.
+    """
+
+    asked = Signal(str)
+    named = Signal(str)
+    left = Signal()
+
+    def __init__(self, parent: QWidget) -> None:
+        super().__init__(parent)
         self.setProperty("clear", True)
-        self.rename = self._button("Rename", "Type another name (F2).", owner.rename)
-        self.export = self._button(
-            "Export…", "Copy this model to a file.", lambda: owner.asked.emit("export")
-        )
-        self.show_file = self._button(
-            "Show file", "Open the folder of this model.", lambda: owner.asked.emit("show")
-        )
-        self.bin = self._button("", "", lambda: owner.asked.emit("delete"))
+        self.rename = self._button("Rename", "Type another name (F2).", "rename")
+        self.export = self._button("Export…", "Copy this model to a file.", "export")
+        self.show_file = self._button("Show file", "Open the folder of this model.", "show")
+        self.bin = self._button("", "", "delete")
         self.bin.setAccessibleName("Delete")
         self.bin.setProperty("role", "icon")
         self.bin.setFixedSize(row_height(self), row_height(self))
         follow(self.bin, lambda colors: self.bin.setIcon(icon("bin", colors)))
-        self._owner = owner
         self.name = _NameLine(self)
         self.name.hide()
         self.name.returnPressed.connect(self._on_named)
         self.name.left.connect(self.end_naming)
+        self._before = ""
         self._height = 0
 
     def ask_name(self, card: ModelCard) -> None:
@@ -53,6 +62,7 @@ class Actions(QWidget):  # type: ignore[misc, unused-ignore]
         left = PAD + PICTURE + GAP - 6
         width = self.width() - left - PAD
         self.name.setGeometry(left, PAD - 5, width, row_height(self))
+        self._before = card.name
         self.name.setText(card.name)
         self.name.show()
         self.name.raise_()
@@ -60,16 +70,16 @@ class Actions(QWidget):  # type: ignore[misc, unused-ignore]
         self.name.setFocus()
 
     def _on_named(self) -> None:
-        card, text = self._owner.card(), self.name.text()
+        text = self.name.text()
         self.end_naming()
-        if card is not None and text != card.name:
-            self._owner.renamed.emit(card, text)
+        if text != self._before:
+            self.named.emit(text)
 
     def end_naming(self) -> None:
         """Leave the name as it is."""
         if self.name.isVisible():
             self.name.hide()
-            self._owner.setFocus()
+            self.left.emit()
 
     def fit(self, width: int) -> bool:
         """Arrange the buttons for a width; return whether that takes another height."""
@@ -95,13 +105,13 @@ class Actions(QWidget):  # type: ignore[misc, unused-ignore]
         self.bin.setEnabled(not reason)
         self.bin.setToolTip(reason or "Delete this model (asks first)")
 
-    def _button(self, words: str, tip: str, act: Any) -> QPushButton:
+    def _button(self, words: str, tip: str, asked: str) -> QPushButton:
         button = QPushButton(words, self)
         button.setProperty("role", "small")
         button.setAccessibleName(words.removesuffix("…"))
         button.setToolTip(tip)
         button.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Fixed)
-        button.clicked.connect(lambda: act())
+        button.clicked.connect(lambda: self.asked.emit(asked))
         return button
 
 

@@ -7,19 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QAbstractListModel, QPoint, QRect, QRectF, QSize, Qt, Signal
+from qtpy.QtCore import QPoint, QRect, QRectF, QSize, Qt, Signal
 from qtpy.QtGui import QColor, QFontMetrics, QPainter, QPen, QPixmap, QPolygon, QRegion
-from qtpy.QtWidgets import (
-    QAbstractItemView,
-    QFrame,
-    QListView,
-    QSizePolicy,
-    QStyle,
-    QStyledItemDelegate,
-    QWidget,
-)
+from qtpy.QtWidgets import QListView, QStyle, QStyledItemDelegate, QWidget
 
 from careamist.gui.models.model_actions import GAP, PAD, PICTURE, Actions, block_height, card_font
+from careamist.gui.parts.list_rows import THING, RowModel, dress_list
 from careamist.gui.theme import Palette, follow, palette_of
 
 if TYPE_CHECKING:
@@ -28,7 +21,7 @@ if TYPE_CHECKING:
 
     from careamist.library import ModelCard
 
-CARD = Qt.ItemDataRole.UserRole
+_TIP = "The kept models. F2 renames, Enter applies the selected one."
 
 
 class ModelList(QListView):  # type: ignore[misc, unused-ignore]
@@ -52,21 +45,17 @@ class ModelList(QListView):  # type: ignore[misc, unused-ignore]
         super().__init__(parent)
         self._cards = _Cards(self)
         self._rows = _Row(self)
-        self._actions = Actions(self)
+        self._actions = Actions(self.viewport())
         self._actions.hide()
+        self._actions.asked.connect(self._on_asked)
+        self._actions.named.connect(lambda name: self.renamed.emit(self.card(), name))
+        self._actions.left.connect(self.setFocus)
         self.setModel(self._cards)
         self.setItemDelegate(self._rows)
-        self.setFrameShape(QFrame.Shape.NoFrame)
-        self.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
-        self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
-        self.setVerticalScrollMode(QAbstractItemView.ScrollMode.ScrollPerPixel)
-        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        dress_list(self, "Models", _TIP)
         self.setResizeMode(QListView.ResizeMode.Adjust)
         self.setSpacing(0)
-        self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Expanding)
         self.viewport().setAttribute(Qt.WidgetAttribute.WA_Hover)
-        self.setAccessibleName("Models")
-        self.setToolTip("The kept models. F2 renames, Enter applies the selected one.")
         self.selectionModel().currentChanged.connect(lambda *_: self._on_chosen())
         follow(self, self._recolor)
 
@@ -77,7 +66,7 @@ class ModelList(QListView):  # type: ignore[misc, unused-ignore]
         self._rows.used = used
         if self._actions.name.isVisible():
             return  # a name is being typed: the list is read anew when it is done
-        if list(cards) != self._cards.cards:
+        if list(cards) != self._cards.things:
             self._cards.setCards(cards)
         for row, card in enumerate(cards):
             if card.folder == chosen:
@@ -86,12 +75,12 @@ class ModelList(QListView):  # type: ignore[misc, unused-ignore]
 
     def cards(self) -> list[ModelCard]:
         """Return the cards that are shown."""
-        return list(self._cards.cards)
+        return list(self._cards.things)
 
     def card(self) -> ModelCard | None:
         """Return the selected card."""
         index = self.currentIndex()
-        return self._cards.cards[index.row()] if index.isValid() else None
+        return self._cards.things[index.row()] if index.isValid() else None
 
     def select(self, row: int) -> None:
         """Select the card of a row."""
@@ -135,6 +124,12 @@ class ModelList(QListView):  # type: ignore[misc, unused-ignore]
             self.scheduleDelayedItemsLayout()
         super().resizeEvent(event)
 
+    def _on_asked(self, what: str) -> None:
+        if what == "rename":
+            self.rename()
+        else:
+            self.asked.emit(what)
+
     def _on_chosen(self) -> None:
         self._actions.end_naming()
         self.scheduleDelayedItemsLayout()  # the selected card is higher
@@ -158,32 +153,22 @@ class ModelList(QListView):  # type: ignore[misc, unused-ignore]
         self.viewport().update()
 
 
-class _Cards(QAbstractListModel):  # type: ignore[misc, unused-ignore]
-    def __init__(self, parent: QWidget) -> None:
-        super().__init__(parent)
-        self.cards: list[ModelCard] = []
-
+class _Cards(RowModel["ModelCard"]):
     def setCards(self, cards: Sequence[ModelCard]) -> None:
         self.beginResetModel()
-        self.cards = list(cards)
+        self.things = list(cards)
         self.endResetModel()
 
-    def rowCount(self, parent: Any = None) -> int:
-        return 0 if parent is not None and parent.isValid() else len(self.cards)
+    def name(self, thing: ModelCard) -> str:
+        return thing.name
 
-    def data(self, index: Any, role: int = 0) -> Any:
-        if not index.isValid() or index.row() >= len(self.cards):
-            return None
-        card = self.cards[index.row()]
-        if role == Qt.ItemDataRole.DisplayRole:
-            return card.name
-        if role in (Qt.ItemDataRole.AccessibleTextRole, Qt.ItemDataRole.AccessibleDescriptionRole):
-            return ", ".join((card.name, *words_of(card)))
-        if role == Qt.ItemDataRole.ToolTipRole:
-            trained = f"Trained on {card.source}" if card.source else ""
-            told = (card.problem, card.description, trained, str(card.folder))
-            return "\n".join(part for part in told if part)
-        return card if role == CARD else None
+    def spoken(self, thing: ModelCard) -> str:
+        return ", ".join((thing.name, *words_of(thing)))
+
+    def tip(self, thing: ModelCard) -> str:
+        trained = f"Trained on {thing.source}" if thing.source else ""
+        told = (thing.problem, thing.description, trained, str(thing.folder))
+        return "\n".join(part for part in told if part)
 
 
 class _Row(QStyledItemDelegate):  # type: ignore[misc, unused-ignore]
@@ -203,7 +188,7 @@ class _Row(QStyledItemDelegate):  # type: ignore[misc, unused-ignore]
         return QSize(100, height)
 
     def paint(self, painter: QPainter, option: QStyleOptionViewItem, index: Any) -> None:
-        colors, card = self.colors, index.data(CARD)
+        colors, card = self.colors, index.data(THING)
         painter.save()
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         frame = QRectF(option.rect).adjusted(0.5, 0.5, -0.5, -0.5)

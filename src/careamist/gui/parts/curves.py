@@ -10,7 +10,7 @@ __all__ = ["Curve", "decimate", "log_ticks", "smooth"]
 
 
 class Curve:
-    """Points that come one by one."""
+    """Points that come one by one; one that does not lie further right replaces those that do."""
 
     def __init__(self) -> None:
         self._data = np.empty((2, 1024))
@@ -20,6 +20,8 @@ class Curve:
         return self._length
 
     def add(self, x: float, y: float) -> None:
+        while self._length and self._data[0, self._length - 1] >= x:
+            self._length -= 1
         if self._length == self._data.shape[1]:
             self._data = np.concatenate([self._data, np.empty_like(self._data)], axis=1)
         self._data[:, self._length] = x, y
@@ -32,11 +34,11 @@ class Curve:
 
 
 def smooth(y: np.ndarray) -> np.ndarray:
-    """Return a running mean over the last 2 % of the points, which never looks ahead."""
+    """Return a running mean over the last 5 % of the points, at least 10; it never looks ahead."""
     if len(y) == 0:
         return y
     good = np.isfinite(y)
-    width = max(1, min(len(y) // 50, 500))
+    width = min(max(10, len(y) // 20), 500)
     sums = np.cumsum(np.concatenate([[0.0], np.where(good, y, 0.0)]))
     counts = np.cumsum(np.concatenate([[0], good]))
     end = np.arange(1, len(y) + 1)

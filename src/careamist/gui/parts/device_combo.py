@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from functools import partial
 from typing import TYPE_CHECKING
 
 from napari.qt.threading import create_worker
@@ -15,10 +17,18 @@ if TYPE_CHECKING:
 
 
 class DeviceCombo(Combo):
-    """Offers automatic and CPU at once, GPUs as soon as torch is loaded in the background."""
+    """Offers automatic and CPU at once, GPUs as soon as torch is loaded in the background.
 
-    def __init__(self, parent: QWidget | None = None) -> None:
+    Parameters
+    ----------
+    parent : QWidget, optional
+    threads : int, optional
+        How many threads a run takes on the CPU; as many as torch would if not given.
+    """
+
+    def __init__(self, parent: QWidget | None = None, threads: int | None = None) -> None:
         super().__init__(parent)
+        self._threads = threads
         self.setAccessibleName("Device")
         self.setToolTip("Where to compute. Automatic takes a GPU if there is one.")
         self.addItem("Automatic", "auto")
@@ -39,7 +49,7 @@ class DeviceCombo(Combo):
         super().showEvent(event)
         if not self._asked:
             self._asked = True
-            worker = create_worker(_devices)
+            worker = create_worker(partial(_devices, self._threads))
             worker.returned.connect(self._on_devices)
             worker.start()
 
@@ -53,10 +63,14 @@ class DeviceCombo(Combo):
         self.setCurrentIndex(max(0, self.findData(chosen)))
 
 
-def _devices() -> list[tuple[str, str]]:
+def _devices(threads: int | None) -> list[tuple[str, str]]:
     try:
         from careamist.compute import list_devices
 
-        return list_devices()
+        devices = list_devices()
     except Exception:  # a worker must never raise; a broken driver leaves the CPU
         return [("auto", "Automatic"), ("cpu", "CPU")]
+    if threads is None:
+        return devices
+    words = f"{threads} thread{'s' if threads > 1 else ''}"
+    return [(name, re.sub(r"\d+ threads?$", words, about)) for name, about in devices]

@@ -1,12 +1,12 @@
-"""What a run looks like while it runs: the loss curve, and the footer with the time left."""
+"""The footer of a run: how far it is, the time left, and the buttons of its state."""
 
 from __future__ import annotations
 
 import math
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from qtpy.QtCore import Qt, QTimer
+from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
     QHBoxLayout,
     QLabel,
@@ -20,194 +20,16 @@ from qtpy.QtWidgets import (
 
 from careamist.gui.forms.rows import set_state
 from careamist.gui.icons import pixmap
-from careamist.gui.parts.curves import Curve, decimate, log_ticks, smooth
-from careamist.gui.theme import Palette, dress_axes, follow, palette_of, row_height
+from careamist.gui.theme import Palette, follow, palette_of, row_height
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    import numpy as np
-    from qtpy.QtGui import QResizeEvent, QShowEvent
+    from qtpy.QtGui import QResizeEvent
 
-__all__ = ["LossPlot", "RunFooter", "eta_text"]
+__all__ = ["RunFooter", "eta_text"]
 
-REDRAW_MS = 100
-PREPARE_MS = 2000
 FOOTER_HEIGHT = 86
-AXIS_WIDTH = 38  # fixed, so that the curve does not jump when numbers grow
-
-
-class LossPlot(QWidget):
-    """Loss of training, raw and smoothed, and of validation, over the steps."""
-
-    def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
-        self.setProperty("clear", True)
-        self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Expanding)
-        self.setMinimumHeight(120)
-        self.setMaximumHeight(320)
-        self._train, self._validation = Curve(), Curve()
-        self._total = 0
-        self._best_step: int | None = None
-        self._plot: Any = None
-        self._timer = QTimer(self)
-        self._timer.setSingleShot(True)
-        self._timer.setInterval(REDRAW_MS)
-        self._timer.timeout.connect(self.redraw)
-        self._build()
-        self._soon = QTimer(self)
-        self._soon.setSingleShot(True)
-        self._soon.timeout.connect(self._prepare)
-        self._soon.start(PREPARE_MS)
-
-    def addStep(self, step: int, loss: float) -> None:
-        """Add the training loss of a step; drawn a little later, with what came meanwhile."""
-        self._train.add(step, loss)
-        self._later()
-
-    def addValidation(self, step: int, loss: float) -> None:
-        self._validation.add(step, loss)
-        self._later()
-
-    def setTotal(self, steps: int) -> None:
-        """Say how many steps are planned, so that the axis shows what is to come."""
-        self._total = steps
-        self._later()
-
-    def setBest(self, step: int | None) -> None:
-        """Mark the step whose model is the best one."""
-        self._best_step = step
-        self._later()
-
-    def clear(self) -> None:
-        self._train, self._validation = Curve(), Curve()
-        self.setBest(None)
-        self._later()
-
-    def curves(self) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-        """Return steps and losses of "train", "smooth" and "validation"."""
-        steps, losses = self._train.points()
-        return {
-            "train": (steps, losses),
-            "smooth": (steps, smooth(losses)),
-            "validation": self._validation.points(),
-        }
-
-    def isLog(self) -> bool:
-        return bool(self._log.isChecked())
-
-    def setLog(self, on: bool) -> None:
-        self._log.setChecked(on)
-
-    def redraw(self) -> None:
-        """Draw what has come in, thinned out to what the width can show."""
-        self._timer.stop()
-        if self._plot is None:
-            return
-        columns = max(50, self._plot.width())
-        steps, losses = self._train.points()
-        self._raw_line.setData(*decimate(steps, losses, columns))
-        self._smooth_line.setData(*decimate(steps, smooth(losses), columns))
-        self._validation_line.setData(*decimate(*self._validation.points(), columns))
-        last = int(steps[-1]) if len(steps) else 0
-        self._now.setVisible(0 < last < self._total)
-        self._now.setValue(last)
-        self._best.setVisible(self._best_step is not None)
-        self._best.setValue(self._best_step or 0)
-        self._item.setXRange(0, max(last, self._total, 1), padding=0.02)
-        self._set_ticks()
-
-    def showEvent(self, event: QShowEvent) -> None:
-        self._prepare()
-        super().showEvent(event)
-
-    def _build(self) -> None:
-        self._words = QLabel(self)
-        self._words.setTextFormat(Qt.TextFormat.RichText)
-        self._words.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
-        self._log = QPushButton("log", self)
-        self._log.setProperty("role", "toggle")
-        self._log.setCheckable(True)
-        self._log.setAccessibleName("Logarithmic loss")
-        self._log.setToolTip("Show the loss on a logarithmic scale.")
-        self._log.toggled.connect(self._on_log)
-        top = QHBoxLayout()
-        top.setSpacing(8)
-        top.addWidget(self._words, 1)
-        top.addWidget(self._log)
-        self._rows = QVBoxLayout(self)
-        self._rows.setContentsMargins(0, 0, 0, 0)
-        self._rows.setSpacing(4)
-        self._rows.addLayout(top)
-
-    def _prepare(self) -> None:
-        """Make the plot: when it is first seen, or when the dock has been open for a while."""
-        if self._plot is not None:
-            return
-        import pyqtgraph  # 0.2 s that the opening of a dock does not have
-
-        self._soon.stop()
-        self._qt = pyqtgraph
-        self._plot = self._qt.PlotWidget(self)
-        self._plot.setMenuEnabled(False)
-        self._plot.setAccessibleName("Loss over steps")
-        self._plot.setToolTip("Loss over steps. Scroll to zoom, drag to move.")
-        self._item = self._plot.getPlotItem()
-        self._item.hideButtons()
-        self._item.layout.setContentsMargins(1, 4, 14, 1)  # room for the last tick's number
-        self._item.setLabel("bottom", "step")
-        self._item.getAxis("left").setWidth(AXIS_WIDTH)
-        self._item.enableAutoRange(axis="y")
-        self._raw_line = self._item.plot()
-        self._smooth_line = self._item.plot()
-        self._validation_line = self._item.plot(symbol="o", symbolSize=4)
-        self._now = self._qt.InfiniteLine(angle=90)
-        self._best = self._qt.InfiniteLine(angle=90, label="best", labelOpts={"position": 0.9})
-        for line in (self._now, self._best):
-            self._item.addItem(line, ignoreBounds=True)
-            line.hide()
-        self._rows.addWidget(self._plot, 1)
-        self._on_log(self.isLog())
-        follow(self, self._recolor)
-        self._later()
-
-    def _on_log(self, on: bool) -> None:
-        if self._plot is not None:
-            self._item.setLogMode(y=on)
-            self.redraw()
-
-    def _set_ticks(self) -> None:
-        """On a log axis pyqtgraph writes powers of ten; ours reads 0.1, 0.2, 0.5."""
-        axis = self._item.getAxis("left")
-        if not self.isLog():
-            axis.setTicks(None)
-            return
-        low, high = self._item.vb.viewRange()[1]
-        axis.setTicks([[(math.log10(tick), f"{tick:g}") for tick in log_ticks(low, high)]])
-
-    def _later(self) -> None:
-        if not self._timer.isActive():
-            self._timer.start()
-
-    def _recolor(self, colors: Palette) -> None:
-        pen = self._qt.mkPen
-        raw = self._qt.mkColor(colors.dim)
-        raw.setAlphaF(0.45)
-        self._plot.setBackground(colors.foreground)
-        self._raw_line.setPen(pen(raw, width=1))
-        self._smooth_line.setPen(pen(colors.accent, width=2))
-        self._validation_line.setPen(pen(colors.warning, width=2))
-        self._validation_line.setSymbolPen(colors.warning)
-        self._validation_line.setSymbolBrush(colors.warning)
-        self._now.setPen(pen(colors.dim, width=1))
-        self._best.setPen(pen(colors.dim, width=1, style=Qt.PenStyle.DashLine))
-        self._best.label.setColor(colors.text)
-        dress_axes(self._item, colors, self.font())
-        self._item.getAxis("bottom").setLabel("step", color=colors.text, **{"font-size": "8pt"})
-        self._words.setText(
-            f"<b>Loss</b>&nbsp; <span style='color:{colors.accent}'>━</span> train"
-            f"&nbsp; <span style='color:{colors.warning}'>━●</span> validation"
-        )
 
 
 class RunFooter(QWidget):
@@ -309,12 +131,16 @@ class RunFooter(QWidget):
     def buttons(self) -> list[QPushButton]:
         return list(self._buttons)
 
+    def setCorner(self, widget: QWidget) -> None:
+        """Show a small widget at the right of the words, in every state."""
+        self._words.addWidget(widget)
+
     def resizeEvent(self, event: QResizeEvent) -> None:
         super().resizeEvent(event)
         self._elide()
 
     def _build(self, row: int) -> None:
-        words = QHBoxLayout()
+        self._words = words = QHBoxLayout()
         words.setSpacing(6)
         words.addWidget(self._sign)
         words.addWidget(self._text, 1)

@@ -6,6 +6,8 @@ import math
 import time
 from typing import TYPE_CHECKING, Any
 
+from careamist.gui.parts.engine import import_engine
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -54,6 +56,7 @@ def measure(config: Configuration, check: Callable[[], None]) -> float:
     check : callable
         Is called between steps, and may raise to end this.
     """
+    import_engine(check, "torch")
     import torch
 
     data, algorithm = config.data_config, config.algorithm_config

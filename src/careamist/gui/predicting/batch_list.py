@@ -6,17 +6,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from qtpy.QtCore import QAbstractListModel, QRect, QSize, Qt
+from qtpy.QtCore import QRect, QSize, Qt
 from qtpy.QtGui import QColor, QFontMetrics, QPainter
-from qtpy.QtWidgets import (
-    QAbstractItemView,
-    QFrame,
-    QListView,
-    QSizePolicy,
-    QStyle,
-    QStyledItemDelegate,
-    QWidget,
-)
+from qtpy.QtWidgets import QListView, QStyle, QStyledItemDelegate, QWidget
 
 from careamist.events import (
     Event,
@@ -28,13 +20,13 @@ from careamist.events import (
     RunStopped,
 )
 from careamist.gui.icons import pixmap
+from careamist.gui.parts.list_rows import THING, RowModel, dress_list
 from careamist.gui.theme import Palette, follow, palette_of, row_height
 
 if TYPE_CHECKING:
     from qtpy.QtWidgets import QStyleOptionViewItem
 
 State = Literal["waiting", "running", "done", "skipped", "failed", "stopped"]
-LINE = Qt.ItemDataRole.UserRole
 _SIGNS = {
     "waiting": "",
     "running": "play",
@@ -73,12 +65,11 @@ class FileLine:
         return f"failed: {self.reason}" if self.state == "failed" else self.state
 
 
-class BatchModel(QAbstractListModel):  # type: ignore[misc, unused-ignore]
+class BatchModel(RowModel[FileLine]):
     """The lines of some files, a function of what a run tells."""
 
     def __init__(self, parent: QWidget) -> None:
         super().__init__(parent)
-        self.lines: list[FileLine] = []
         self._row_of: dict[str, int] = {}
         self._source_of: dict[int, str] = {}
 
@@ -87,7 +78,7 @@ class BatchModel(QAbstractListModel):  # type: ignore[misc, unused-ignore]
         wanted = list(sources)
         self.beginResetModel()
         if not keep:
-            self.lines = []
+            self.things = []
             self._row_of = {}
         for source in wanted:
             if source in self._row_of:
@@ -123,6 +114,11 @@ class BatchModel(QAbstractListModel):  # type: ignore[misc, unused-ignore]
                 if line.state == "running":
                     self._change(line.source, "stopped")
 
+    @property
+    def lines(self) -> list[FileLine]:
+        """The files, in their order."""
+        return self.things
+
     def count(self, state: State) -> int:
         """Return how many files are in a state."""
         return sum(line.state == state for line in self.lines)
@@ -137,26 +133,15 @@ class BatchModel(QAbstractListModel):  # type: ignore[misc, unused-ignore]
         counts = [(self.count(state), state) for state in states]
         return " · ".join(f"{n} {state}" for n, state in counts if n)
 
-    def rowCount(self, parent: Any = None) -> int:
-        return 0 if parent is not None and parent.isValid() else len(self.lines)
+    def name(self, thing: FileLine) -> str:
+        return thing.name
 
-    def data(self, index: Any, role: int = 0) -> Any:
-        if not index.isValid() or index.row() >= len(self.lines):
-            return None
-        line = self.lines[index.row()]
-        if role == Qt.ItemDataRole.DisplayRole:
-            return line.name
-        if role in (Qt.ItemDataRole.AccessibleTextRole, Qt.ItemDataRole.AccessibleDescriptionRole):
-            return f"{line.name}, {line.words}"
-        if role == Qt.ItemDataRole.ToolTipRole:
-            told = (
-                line.source,
-                line.reason,
-                line.hint,
-                line.written_to and f"Written to {line.written_to}",
-            )
-            return "\n".join(part for part in told if part)
-        return line if role == LINE else None
+    def spoken(self, thing: FileLine) -> str:
+        return f"{thing.name}, {thing.words}"
+
+    def tip(self, thing: FileLine) -> str:
+        written = thing.written_to and f"Written to {thing.written_to}"
+        return "\n".join(part for part in (thing.source, thing.reason, thing.hint, written) if part)
 
     def _change(self, source: str, state: State, reason: str = "", hint: str = "") -> None:
         row = self._row_of.get(source)
@@ -184,15 +169,8 @@ class BatchList(QListView):  # type: ignore[misc, unused-ignore]
         self._rows = _Row(self)
         self.setModel(self.files)
         self.setItemDelegate(self._rows)
-        self.setFrameShape(QFrame.Shape.NoFrame)
         self.setUniformItemSizes(True)
-        self.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
-        self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
-        self.setVerticalScrollMode(QAbstractItemView.ScrollMode.ScrollPerPixel)
-        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Expanding)
-        self.setAccessibleName("Files")
-        self.setToolTip("The files, and how far each is.")
+        dress_list(self, "Files", "The files, and how far each is.")
         follow(self, self._recolor)
 
     def minimumSizeHint(self) -> QSize:
@@ -232,7 +210,7 @@ class _Row(QStyledItemDelegate):  # type: ignore[misc, unused-ignore]
         return QSize(100, row_height(self._owner) - 2)
 
     def paint(self, painter: QPainter, option: QStyleOptionViewItem, index: Any) -> None:
-        colors, line = self._colors, index.data(LINE)
+        colors, line = self._colors, index.data(THING)
         painter.save()
         box = option.rect.adjusted(_PAD, 0, -_PAD, 0)
         if option.state & QStyle.StateFlag.State_Selected:

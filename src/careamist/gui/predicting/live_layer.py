@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -12,6 +13,7 @@ from qtpy.QtCore import QObject, QTimer
 
 _REFRESH_MS = 150  # at most about 7 redraws a second, however fast tiles come
 _SAMPLE_EDGE = 512  # pixels along Y and X that contrast limits are taken from, on the disk
+_SAMPLE_PIXELS = 2**18  # of an image in memory: percentiles of more would stop the window
 
 
 class LiveLayer(QObject):  # type: ignore[misc, unused-ignore]
@@ -115,8 +117,9 @@ class LiveLayer(QObject):  # type: ignore[misc, unused-ignore]
         sample = self._sample()
         low, high = self.layer.contrast_limits
         finite = sample[np.isfinite(sample)]
-        limits = _limits(sample)
-        if limits is not None and not low <= float(np.median(finite)) <= high:
+        if finite.size and low <= float(np.median(finite)) <= high:
+            return
+        if (limits := _limits(sample)) is not None:
             self._set_limits(limits)
 
     def _set_limits(self, limits: tuple[float, float]) -> None:
@@ -128,7 +131,8 @@ class LiveLayer(QObject):  # type: ignore[misc, unused-ignore]
         view = self.layer.data[-1] if self.layer.multiscale else self.layer.data
         if not isinstance(view, np.ndarray):
             return np.asarray(view[_middle(view.shape)])
-        step = max(1, int(np.cbrt(view.size / 1e6)))
+        long = max(1, sum(n > 1 for n in view.shape))
+        step = max(1, math.ceil((view.size / _SAMPLE_PIXELS) ** (1 / long)))
         return view[tuple(slice(None, None, step) for _ in range(view.ndim))]
 
 

@@ -17,13 +17,14 @@ from careamist.gui import tasks
 from careamist.gui.data.about import AboutImage
 from careamist.gui.data.data_picker import DataPicker
 from careamist.gui.data.path_info import inspect_path
+from careamist.gui.data.slices_row import SlicesRow
 from careamist.gui.forms.fold import Fold
 from careamist.gui.forms.form import ModelForm
 from careamist.gui.forms.remembered import differences, merged
 from careamist.gui.forms.rows import Combo, FieldRow
 from careamist.gui.forms.segments import Segments
+from careamist.gui.predicting.folder_row import FolderRow
 from careamist.gui.predicting.predict_order import PredictionOrder, Use, use_of
-from careamist.gui.predicting.predict_slices import FolderRow, SlicesRow
 
 if TYPE_CHECKING:
     from careamist.gui.data.data_source import DataChoice

@@ -13,7 +13,7 @@ import numpy as np
 from careamist.compute import free_memory
 from careamist.config.prediction import PredictionConfig
 from careamist.dataset.sources import guess_data_type
-from careamist.gui.data.region import cut
+from careamist.gui.data.region import Ranges, cut
 from careamist.prediction.writers.overview import is_large
 
 if TYPE_CHECKING:
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from careamist.gui.data.data_source import DataChoice
     from careamist.prediction.disk_sink import Overwrite
 
-Ranges = Mapping[str, tuple[int, int]]
 MEMORY_SHARE = 4  # a result may take a quarter of what is free
 
 

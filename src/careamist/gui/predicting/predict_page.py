@@ -66,6 +66,7 @@ class PredictPage(QWidget):  # type: ignore[misc, unused-ignore]
         self.retry.clicked.connect(lambda: retry())
         self.reason = WarnLine(self)
         self._results: Results | None = None
+        self._device = ""
         self._shapes: dict[int, tuple[int, ...]] = {}
         self._slices: dict[int, dict[int, int]] = {}
         self._heading = QLabel("Files", self)
@@ -76,7 +77,7 @@ class PredictPage(QWidget):  # type: ignore[misc, unused-ignore]
     def begin(self, results: Results | None, *, again: bool = False) -> None:
         """Show another run; with `again`, of files that a run before has left."""
         self._results = results
-        self._shapes, self._slices = {}, {}
+        self._shapes, self._slices, self._device = {}, {}, ""
         self.notices.clear()
         self.reason.setText("")
         if results is None:
@@ -87,8 +88,6 @@ class PredictPage(QWidget):  # type: ignore[misc, unused-ignore]
             part.setVisible(in_files)
         known = order.only or [info.source for info in order.choice.images]
         self.files.files.setSources(known, keep=again)
-        target = results.title()
-        self.summary.setWords(f"{order.choice.name} → {target}", self._about(results))
         several = any(n > 1 for n in order.shape[:-2]) if order.choice.layer is not None else False
         self.hint.setText("" if in_files else _ORDER if several else _NEAR)
         self.hint.setVisible(not in_files and order.choice.layer is not None)
@@ -99,6 +98,7 @@ class PredictPage(QWidget):  # type: ignore[misc, unused-ignore]
         """Show what a run tells."""
         files = self.files.files
         if isinstance(event, RunStarted):
+            self._device = str(event.resolved.get("device", ""))
             sources = getattr(getattr(self._results, "sink", None), "sources", [])
             known = {line.source for line in files.lines}
             if sources and (set(sources) - known or not known):
@@ -147,7 +147,7 @@ class PredictPage(QWidget):  # type: ignore[misc, unused-ignore]
             shape = f"{n} file{'s' if n != 1 else ''}" if n else ""
         pixels = "float32" if order.settings().dtype == "float32" else "as input"
         average = "average of 8" if order.options.tta != "none" else ""
-        return " · ".join(part for part in (shape, pixels, average) if part)
+        return " · ".join(part for part in (shape, pixels, average, self._device) if part)
 
     def _count_slice(self, event: RegionPredicted) -> None:
         """Count the tiles of a slice that are left; -1 holds the number of slices."""
@@ -169,6 +169,9 @@ class PredictPage(QWidget):  # type: ignore[misc, unused-ignore]
             part.setVisible(folder is not None)
 
     def _show_count(self) -> None:
+        if (results := self._results) is not None:  # files that cannot be opened come to light late
+            title = f"{results.order.choice.name} → {results.title()}"
+            self.summary.setWords(title, self._about(results))
         self.count.setText(self.files.files.summary())
         self.count.setToolTip(self.count.text())
         in_files = self._results is not None and self._results.order.output == "files"

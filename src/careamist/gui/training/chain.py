@@ -99,5 +99,6 @@ class Chain:
 
 
 def _tell_trained(record: RunRecord) -> None:
-    steps = record.run.result.steps_done
-    show_info(f"{record.label}: {steps} steps in {exactly(record.seconds)}.")
+    model = record.run.result
+    where = f" The model is in {model.run_dir}." if model.run_dir is not None else ""
+    show_info(f"{record.label}: {model.steps_done} steps in {exactly(record.seconds)}.{where}")

@@ -43,6 +43,7 @@ class Unfinished(NamedTuple):
     image: str  # name of the layer, or of the file
     path: str | None  # of the file
     axes: str
+    part: dict[str, Any] | None  # of the image, see `TrainingOrder.part`
 
     @property
     def words(self) -> str:
@@ -131,9 +132,8 @@ def unfinished(memory: Remembered) -> Unfinished | None:
         if newest < entry["since"]:
             return None
         numbers = int(entry["done"]), int(entry["total"])
-        return Unfinished(
-            folder, entry["label"], *numbers, entry["image"], entry["path"], entry["axes"]
-        )
+        image = (entry["image"], entry["path"], entry["axes"], entry.get("part"))
+        return Unfinished(folder, entry["label"], *numbers, *image)
     except (KeyError, TypeError, ValueError, OSError):
         return None  # a file of another time
 
@@ -151,6 +151,7 @@ def _entry(record: RunRecord, total: int) -> dict[str, Any]:
         "image": order.image.name,
         "path": order.image.path,
         "axes": order.image.axes,
+        "part": order.part(),
         "done": 0,
         "total": total,
         "since": time.time() - 1,  # clocks of file systems are coarse

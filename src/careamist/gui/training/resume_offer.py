@@ -88,7 +88,7 @@ class ResumeOffer(MessageBox):  # type: ignore[misc, unused-ignore]
             text = f"Open it, choose it below, with axes {found.axes}, and resume."
             self._ask("question", f"Resuming needs “{found.image}”", text)
             return
-        order = form.order()
+        order = form.order() if found.part is None else form.order().with_part(found.part)
         name = found.folder.name.rpartition("_")[0]  # of the model that goes on
         config = order.config.model_copy(update={"experiment_name": name})
         self._start(

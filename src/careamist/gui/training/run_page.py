@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any
 from qtpy.QtWidgets import QFileDialog, QSizePolicy, QVBoxLayout, QWidget
 
 from careamist.config.methods import METHODS
-from careamist.events import EpochDone, Event, Noticed, RunStarted, StepDone
+from careamist.events import CheckpointSaved, EpochDone, Event, Noticed, RunStarted, StepDone
 from careamist.gui.forms.tabs import order_tabs
 from careamist.gui.live.preview import preview_of
 from careamist.gui.live.preview_strip import PreviewStrip
-from careamist.gui.models.copy_job import JobCopy
+from careamist.gui.models.repeat import Repeat
 from careamist.gui.parts.card import Card
+from careamist.gui.parts.loss_plot import LossPlot
 from careamist.gui.parts.message import MessageBox
 from careamist.gui.parts.notes import Notices
-from careamist.gui.parts.progress import LossPlot
 from careamist.gui.parts.speed import exactly
 from careamist.gui.training.follow_ups import FollowUps
 from careamist.gui.training.scripting import job_of
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from careamist.gui.jobs import RunRecord
+    from careamist.gui.models.copy_job import Job
+    from careamist.gui.training.follow_ups import Act
     from careamist.gui.training.order import TrainingOrder
 
 
@@ -42,6 +44,8 @@ class RunPage(QWidget):  # type: ignore[misc, unused-ignore]
     ----------
     preview : PreviewStrip
         The time line of the training.
+    repeat : Repeat
+        The run as a script, a command or a file, when it has ended.
     """
 
     def __init__(self, parent: QWidget, viewer: Any) -> None:
@@ -56,9 +60,13 @@ class RunPage(QWidget):  # type: ignore[misc, unused-ignore]
         self.acts.hide()
         self.plot = LossPlot(self)
         self.preview = PreviewStrip(preview_of(viewer), self)
-        self._copy = JobCopy(self)
-        self._copy.told.connect(self.message.show_message)
+        self.repeat = Repeat(self, self._order, self.message.show_message)
+        self._ended: RunRecord | None = None
         self._offered: tuple[str, ...] = ()
+        self._step = 0  # of the run
+        self._moments = preview_of(viewer)
+        self._moments.changed.connect(self._mark_previews)
+        self._mark_previews()
         lines = QVBoxLayout(self)
         lines.setContentsMargins(0, 0, 0, 0)
         lines.setSpacing(8)
@@ -74,12 +82,14 @@ class RunPage(QWidget):  # type: ignore[misc, unused-ignore]
         self.plot.clear()
         self.acts.offer({})
         self._offered = ()
+        self._ended = None
 
     def follow(self, event: Event) -> None:
         """Show what a run tells."""
         if isinstance(event, RunStarted):
             self.plot.setTotal(event.total)
         elif isinstance(event, StepDone):
+            self._step = event.done
             if event.loss is not None:
                 self.plot.addStep(event.done, event.loss)
         elif isinstance(event, EpochDone):
@@ -87,6 +97,9 @@ class RunPage(QWidget):  # type: ignore[misc, unused-ignore]
                 self.plot.addValidation(event.step, event.metrics["val_loss"])
             if "learning_rate" not in event.metrics and "train_loss" in event.metrics:
                 self.plot.addStep(event.step, event.metrics["train_loss"])  # of a run before
+        elif isinstance(event, CheckpointSaved):
+            if not event.is_best:  # which one is best is told when all is known
+                self.plot.addCheckpoint(self._step)
         elif isinstance(event, Noticed):
             self.notices.add(event.message)
 
@@ -101,6 +114,7 @@ class RunPage(QWidget):  # type: ignore[misc, unused-ignore]
 
     def showBusy(self, record: RunRecord | None) -> None:
         """Show a run that is under way."""
+        self._ended = None
         self.acts.hide()
         self.message.clear()
         if record is not None and record.state == "starting":
@@ -110,9 +124,10 @@ class RunPage(QWidget):  # type: ignore[misc, unused-ignore]
         self,
         record: RunRecord,
         denoising: RunRecord | None,
-        acts: dict[str, tuple[str, str, Callable[[], object]]],
+        acts: dict[str, tuple[str, str, Act]],
     ) -> None:
         """Show what came out, in figures that were measured, and what can be done with it."""
+        self._ended = record
         order: TrainingOrder = record.order
         config = record.run.result.config
         layers = denoising.order.layers if denoising is not None else []
@@ -175,10 +190,17 @@ class RunPage(QWidget):  # type: ignore[misc, unused-ignore]
             return None
         return target
 
-    def copyScript(self, record: RunRecord) -> None:
-        """Put a script that repeats a run on the clipboard, as soon as it is written."""
+    def _order(self) -> Callable[[], Job] | None:
+        """Return what makes the job of the run; it repeats one training from its beginning."""
+        record = self._ended
+        if record is None or record.before is not None:
+            return None
         model, order = record.run.result, record.order
-        self._copy.copyScript(lambda: job_of(model, order))
+        return lambda: job_of(model, order)
+
+    def _mark_previews(self) -> None:
+        moments = self._moments.moments()
+        self.plot.setPreviews([each.step for each in moments if each.result is not None])
 
     def _mark_best(self, record: RunRecord) -> None:
         """Mark the best step where the method goes by the validation loss."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import Signal
@@ -11,11 +12,12 @@ from careamist.errors import CareamistError
 from careamist.gui.data.data_picker import DataPicker
 from careamist.gui.data.data_source import in_times
 from careamist.gui.data.latest import Answer, Latest
+from careamist.gui.data.pair_table import PairTable
 from careamist.gui.parts.message import MessageBox
 from careamist.gui.training.order import Overlap, overlap_of, target_axes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from careamist.gui.data.data_source import DataChoice, SourceInfo
 
@@ -62,6 +64,7 @@ class TargetRow(QWidget):  # type: ignore[misc, unused-ignore]
             optional=optional,
         )
         self.message = MessageBox(self)
+        self.table = PairTable(self)
         self._image: DataChoice | None = None
         self._cropped: Any = None  # the two that are to be cropped
         self._overlap: Overlap | None = None
@@ -74,6 +77,7 @@ class TargetRow(QWidget):  # type: ignore[misc, unused-ignore]
         lines.setSpacing(8)
         lines.addWidget(self.picker)
         lines.addWidget(self.message)
+        lines.addWidget(self.table)
         self.picker.valueChanged.connect(self._on_picked)
 
     def value(self) -> DataChoice | None:
@@ -161,15 +165,17 @@ class TargetRow(QWidget):  # type: ignore[misc, unused-ignore]
         if answer.result is None:
             self._tell("Image and target cannot be paired", answer.problem, [])
         else:
-            count, problem = answer.result
-            title, _, text = problem.partition("\n")
-            self._tell(title, text, [])
+            count, title, text, rows = answer.result
+            self._tell(title, text, [], rows)
             if count > 1:
                 self.message.show_message("info", f"{count} pairs of images")
         self.valueChanged.emit()
 
-    def _tell(self, title: str, text: str, answers: list[Any]) -> None:
+    def _tell(
+        self, title: str, text: str, answers: list[Any], rows: Sequence[tuple[str, str]] = ()
+    ) -> None:
         self._problem = title
+        self.table.setRows(rows)
         self.picker.setWrong(on=bool(title))
         if title:
             self.message.show_message("error", title, text, answers)
@@ -177,12 +183,25 @@ class TargetRow(QWidget):  # type: ignore[misc, unused-ignore]
             self.message.clear()
 
 
-def _pairs(image: DataChoice, target: DataChoice) -> tuple[int, str]:
-    """Return how many pairs there are, or what is wrong with them, a title in the first line."""
-    from careamist.dataset.pairing import open_pairs
+def _pairs(
+    image: DataChoice, target: DataChoice
+) -> tuple[int, str, str, tuple[tuple[str, str], ...]]:
+    """Return how many pairs there are, or what is wrong: a title, words, and the files."""
+    from careamist.dataset.pairing import PairingError, open_pairs
 
     try:
         images, _ = open_pairs(image.source, target.source, image.data_type, image.axes)
+    except PairingError as error:
+        title, _, _ = error.message.partition("\n")
+        rows = tuple((_last(name), wrong) for name, wrong in error.rows)
+        hint, _, _ = error.hint.partition(", or two lists")  # there are none in a dock
+        return 0, f"{title.rstrip(':')}.", f"{hint.rstrip('.')}.", rows
     except CareamistError as error:
-        return 0, str(error)
-    return len(images), ""
+        title, _, text = str(error).partition("\n")
+        return 0, title, text, ()
+    return len(images), "", "", ()
+
+
+def _last(name: str) -> str:
+    """Return a file without its folder; names below a folder stay."""
+    return name.replace("\\", "/").rpartition("/")[2] if Path(name).is_absolute() else name

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
@@ -13,7 +14,6 @@ from careamist.errors import CareamistError
 from careamist.gui.data.about import AboutImage
 from careamist.gui.data.data_picker import DataPicker
 from careamist.gui.data.path_info import inspect_path
-from careamist.gui.data.region import in_words
 from careamist.gui.forms.fold import Fold
 from careamist.gui.forms.form import ModelForm
 from careamist.gui.forms.rows import FieldRow, Heading
@@ -24,7 +24,7 @@ from careamist.gui.training.effort_row import EffortRow
 from careamist.gui.training.method_row import MethodRow
 from careamist.gui.training.method_settings import MethodSettings
 from careamist.gui.training.order import TrainingOrder
-from careamist.gui.training.region_row import RegionRow
+from careamist.gui.training.part_rows import PartRows
 from careamist.gui.training.target_row import TargetRow
 
 if TYPE_CHECKING:
@@ -76,9 +76,10 @@ class TrainForm(QWidget):  # type: ignore[misc, unused-ignore]
         self.method.setKey(str(memory.get(_METHOD)))
         self.picker = DataPicker(viewer, self, inspect=inspect_path, sample=sample)
         self.target = TargetRow(viewer, self, inspect_path)
-        self.region = RegionRow(viewer, self)
+        self.part = PartRows(viewer, self)
+        self.region = self.part.region
         self.effort = EffortRow(self, memory)
-        self.device = DeviceCombo(self)
+        self.device = DeviceCombo(self, gui_threads())
         self.device.setValue(str(memory.get(_DEVICE) or "auto"))
         self.about = AboutImage(self.picker, self)
         self.val_image = DataPicker(
@@ -138,19 +139,18 @@ class TrainForm(QWidget):  # type: ignore[misc, unused-ignore]
             raise CareamistError("There is no image.", "Open one or choose a file.")
         needs_target = self.method.method().needs_target
         config = self.value()
-        boxes = self.region.boxes(config.data_config.patch_size[-2:])
-        if boxes:
-            name = f"{config.experiment_name} {in_words(boxes)}"
-            config = config.model_copy(update={"experiment_name": name})
-        return TrainingOrder(
+        order = TrainingOrder(
             config,
             image,
             self.target.value() if needs_target else None,
             self.val_image.value(),
             self.val_target.value() if needs_target else None,
-            boxes,
+            self.region.boxes(config.data_config.patch_size[-2:]),
             self.target.overlap() if needs_target else None,
+            self.part.slices.ranges(),
         )
+        name = f"{config.experiment_name} {order.region}".strip()
+        return replace(order, config=config.model_copy(update={"experiment_name": name}))
 
     def value(self) -> Configuration:
         """Return the configuration; raises `pydantic.ValidationError` if it is not valid."""
@@ -160,7 +160,8 @@ class TrainForm(QWidget):  # type: ignore[misc, unused-ignore]
             "data_type": choice.data_type if choice is not None else "array",
         }
         if choice is not None and "C" in choice.axes and len(choice.shape) == len(choice.axes):
-            data["n_channels"] = choice.shape[choice.axes.index("C")]
+            data["channels"] = channels = self.part.channels.value()
+            data["n_channels"] = len(channels or range(choice.shape[choice.axes.index("C")]))
         if self.method.method().needs_target:
             data["target_axes"] = self.target.axes()
         training = {"device": self.device.value(), "num_threads": gui_threads()}
@@ -177,15 +178,17 @@ class TrainForm(QWidget):  # type: ignore[misc, unused-ignore]
             return wrong
         if self.method.method().needs_target and (wrong := self.target.problem()):
             return wrong
-        if wrong := self.val_image.problem() or self._validation_problem():
-            return wrong
+        for wrong in (self.val_image.problem(), self._validation_problem(), self.part.problem()):
+            if wrong:
+                return wrong
         try:
-            check_order(self.order())
+            order = self.order()
+            check_order(order)
         except ValidationError as error:
             return explain(error)
         except CareamistError as error:
             return str(error)
-        return ""
+        return order.problem
 
     def canDenoise(self) -> bool:
         """Tell whether the result can be a layer: of a folder of images it would be many."""
@@ -202,8 +205,8 @@ class TrainForm(QWidget):  # type: ignore[misc, unused-ignore]
     def isToldElsewhere(self) -> bool:
         """Tell whether what is wrong stands beside its field already."""
         needs_target = self.method.method().needs_target
-        region = self.region.message()
-        return bool(self.picker.problem() or (needs_target and self.target.problem()) or region)
+        wrong = self.picker.problem() or (needs_target and self.target.problem())
+        return bool(wrong) or self.part.isToldHere()
 
     # -- commands ------------------------------------------------------------------------------
 
@@ -252,7 +255,7 @@ class TrainForm(QWidget):  # type: ignore[misc, unused-ignore]
         lines = QVBoxLayout(self)
         lines.setContentsMargins(0, 0, 0, 0)
         lines.setSpacing(8)
-        rows = (self.method, self.picker, self.target, self.region, self.effort, device)
+        rows = (self.method, self.picker, self.target, self.part, self.effort, device)
         self._rows = (*rows, self.about)
         for part in (*self._rows, self.advanced):
             lines.addWidget(part)
@@ -263,7 +266,7 @@ class TrainForm(QWidget):  # type: ignore[misc, unused-ignore]
         self.effort.timed.connect(self.valueChanged)
         self.device.currentTextChanged.connect(self._on_edit)
         self.picker.valueChanged.connect(self._on_image)
-        for part in (self.target, self.region, self.val_image, self.val_target):
+        for part in (self.target, self.part, self.val_image, self.val_target):
             part.valueChanged.connect(self._on_edit)
         for form in (self.data_form, self.training_form):
             form.valueChanged.connect(self._on_form)
@@ -304,7 +307,7 @@ class TrainForm(QWidget):  # type: ignore[misc, unused-ignore]
         self.target.setImage(image)
         self.val_target.setImage(self.val_image.value())
         self.val_target.setVisible(needs_target and self.val_image.value() is not None)
-        self.region.setChoice(image)
+        self.part.setChoice(image)
         self._show()
 
     def _forms(self) -> dict[str, ModelForm]:
@@ -361,7 +364,12 @@ class TrainForm(QWidget):  # type: ignore[misc, unused-ignore]
         forms = self._forms().values()
         valid = not any(form.errors() for form in forms)
         if valid:
-            self.region.showBoxes(self.data_form.value().patch_size[-2:])
+            target = self.target.value() if self.method.method().needs_target else None
+            self.part.showUse(
+                self.data_form.value().patch_size[-2:],
+                apart=self.algorithm_form.value().model.independent_channels,
+                target_files=target is not None and target.layer is None,
+            )
         self._show_effort()
 
     def _show_effort(self) -> None:

@@ -1,45 +1,41 @@
-"""The rows of a prediction that say which slices, and into which folder."""
+"""The rows that say which slices of an image are used, and which of its channels."""
 
 from __future__ import annotations
 
-from pathlib import Path
+import math
+import re
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import (
-    QFileDialog,
-    QGridLayout,
     QHBoxLayout,
     QLabel,
     QLineEdit,
-    QPushButton,
     QSizePolicy,
     QSpinBox,
     QVBoxLayout,
     QWidget,
 )
 
-from careamist.gui.data.data_source import clean_path
-from careamist.gui.forms.rows import Combo, FieldRow
+from careamist.gui.data.region import runs
+from careamist.gui.forms.rows import Combo, FieldRow, set_state
 from careamist.gui.forms.segments import Segments
-from careamist.gui.icons import icon
-from careamist.gui.theme import Palette, follow, row_height
 
 if TYPE_CHECKING:
-    from qtpy.QtGui import QDragEnterEvent, QDropEvent, QWheelEvent
+    from qtpy.QtGui import QWheelEvent
 
     from careamist.gui.data.data_source import DataChoice
-    from careamist.gui.predicting.predict_order import Ranges
+    from careamist.gui.data.region import Ranges
 
 _CHOICES = {
-    "all": ("All", "Denoise all slices."),
-    "current": ("Current", "Denoise the slice that the sliders stand at when the run starts."),
-    "range": ("Range", "Denoise some slices that follow each other."),
+    "all": ("All", "Use all slices."),
+    "current": ("Current", "Use the slice that the sliders stand at when the run starts."),
+    "range": ("Range", "Use some slices that follow each other."),
 }
 
 
 class SlicesRow(FieldRow):
-    """All slices of a layer, the one on show, or a range along one axis.
+    """All slices of a layer, the one on show, or a range along each axis.
 
     Parameters
     ----------
@@ -82,14 +78,15 @@ class SlicesRow(FieldRow):
         self._viewer = viewer
         self._choice: DataChoice | None = None
         self._sizes: dict[str, int] = {}
+        self._spans: dict[str, tuple[int, int]] = {}  # first and last slice of each axis
         self.segments.valueChanged.connect(lambda _: self._on_changed())
         self.axis.currentIndexChanged.connect(lambda _: self._on_axis())
-        self.first.valueChanged.connect(lambda _: self._on_changed())
-        self.last.valueChanged.connect(lambda _: self._on_changed())
+        self.first.valueChanged.connect(lambda _: self._on_span())
+        self.last.valueChanged.connect(lambda _: self._on_span())
         self._show()
 
     def setChoice(self, choice: DataChoice | None, letters: str) -> None:
-        """Say of which image, and which of its axes the model goes along slice by slice."""
+        """Say of which image, and which of its axes are gone along slice by slice."""
         sizes: dict[str, int] = {}
         if choice is not None and choice.layer is not None:
             known = dict(zip(choice.axes, choice.shape, strict=True))
@@ -99,6 +96,7 @@ class SlicesRow(FieldRow):
         if sizes == self._sizes and not another:
             return
         self._sizes = sizes
+        self._spans = {axis: (0, n - 1) for axis, n in sizes.items()}
         parts = (self, self.segments, self.axis, self.first, self.last)
         for part in parts:
             part.blockSignals(True)
@@ -108,9 +106,7 @@ class SlicesRow(FieldRow):
         self._on_axis()
         for part in parts:
             part.blockSignals(False)
-        n = 1
-        for size in sizes.values():
-            n *= size
+        n = math.prod(sizes.values())
         self.segments.button("all").setText(f"All {n}" if sizes else "All")
         self._show()
 
@@ -124,7 +120,7 @@ class SlicesRow(FieldRow):
         if what == "all" or choice is None or not self._sizes:
             return {}
         if what == "range":
-            return {self.axis.currentText(): (self.first.value(), self.last.value() + 1)}
+            return {axis: (first, last + 1) for axis, (first, last) in self._spans.items()}
         layer = choice.layer
         point = layer.world_to_data(self._viewer.dims.point)
         at = {axis: round(float(point[choice.axes.index(axis)])) for axis in self._sizes}
@@ -135,16 +131,25 @@ class SlicesRow(FieldRow):
 
     def problem(self) -> str:
         """Return what is wrong with the range, or nothing."""
-        if self.segments.value() == "range" and self.first.value() > self.last.value():
-            return "The first slice comes after the last. Swap them."
-        return ""
+        if not self._sizes or self.segments.value() != "range":
+            return ""
+        if all(first <= last for first, last in self._spans.values()):
+            return ""
+        return "The first slice comes after the last. Swap them."
 
     def _on_axis(self) -> None:
-        n = self._sizes.get(self.axis.currentText(), 1)
-        for spin in (self.first, self.last):
-            spin.setMaximum(n - 1)
-        self.first.setValue(0)
-        self.last.setValue(n - 1)
+        axis = self.axis.currentText()
+        span = self._spans.get(axis, (0, 0))
+        for spin, value in zip((self.first, self.last), span, strict=True):
+            was_blocked = spin.blockSignals(True)
+            spin.setMaximum(self._sizes.get(axis, 1) - 1)
+            spin.setValue(value)
+            spin.blockSignals(was_blocked)
+        self._on_changed()
+
+    def _on_span(self) -> None:
+        if (axis := self.axis.currentText()) in self._spans:
+            self._spans[axis] = (self.first.value(), self.last.value())
         self._on_changed()
 
     def _on_changed(self) -> None:
@@ -156,11 +161,14 @@ class SlicesRow(FieldRow):
         self.axis.setVisible(shown and len(self._sizes) > 1)
         for part in (self.first, self._to, self.last):
             part.setVisible(shown)
+        several = shown and len(self._sizes) > 1
+        words = [f"{axis} {a} to {b}" for axis, (a, b) in self._spans.items()] if several else []
+        self.setHint(", ".join(words))
         self.setMessage(self.problem())
 
 
-class FolderRow(FieldRow):
-    """A folder that is typed, chosen, dropped, or proposed.
+class ChannelsRow(FieldRow):
+    """All channels of an image, or some: "0, 2-4".
 
     Parameters
     ----------
@@ -169,86 +177,80 @@ class FolderRow(FieldRow):
     Attributes
     ----------
     valueChanged : Signal()
-        Another folder is wanted.
+        Other channels are wanted.
     """
 
     valueChanged = Signal()
 
     def __init__(self, parent: QWidget) -> None:
-        field = QWidget()
-        field.setProperty("clear", True)
-        self.edit = QLineEdit(field)
+        self.edit = QLineEdit()
         self.edit.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
-        self.edit.setToolTip("The folder of the results; made when needed. Type, paste or drop.")
-        self.edit.setAcceptDrops(False)  # the row takes them
-        self.button = QPushButton(field)
-        self.button.setProperty("role", "icon")
-        self.button.setFixedSize(row_height(field), row_height(field))
-        self.button.setToolTip("Choose the folder of the results.")
-        self.button.setAccessibleName("Choose the folder of the results")
-        self.button.clicked.connect(lambda: self.choose())
-        grid = QGridLayout(field)
-        grid.setContentsMargins(0, 0, 0, 0)
-        grid.setHorizontalSpacing(4)
-        grid.addWidget(self.edit, 0, 0)
-        grid.addWidget(self.button, 0, 1, Qt.AlignmentFlag.AlignTop)
-        super().__init__("S&ave to", field, parent)
-        field.setFocusProxy(self.edit)
-        self.edit.setAccessibleName("Save to")
-        self.setAcceptDrops(True)
-        self._proposed, self._typed = "", False
-        self.edit.textEdited.connect(self._on_typed)
-        follow(self.button, self._recolor)
+        self.edit.setToolTip("Which channels are used, counted from 0: 0, 2 or 0-3. Empty: all.")
+        super().__init__("&Channels", self.edit, parent)
+        self._image: Any = None
+        self._n = 1
+        self.edit.textChanged.connect(lambda _: self._on_changed())
 
-    def value(self) -> Path | None:
-        """Return the folder, None where none is given."""
-        text = clean_path(str(self.edit.text()))
-        return Path(text) if text else None
+    def setChoice(self, choice: DataChoice | None) -> None:
+        """Say of which image; the colours of a picture are used together."""
+        n, image = 1, None
+        if choice is not None and "C" in choice.axes and len(choice.axes) == len(choice.shape):
+            image = choice.layer if choice.layer is not None else choice.path
+            is_color = choice.layer is not None and bool(choice.layer.rgb)
+            n = 1 if is_color else choice.shape[choice.axes.index("C")]
+        if n == self._n and (image is self._image or image == self._image):
+            return
+        self._n, self._image = n, image
+        self.edit.setPlaceholderText(f"All {n}")
+        self.edit.blockSignals(True)
+        self.edit.clear()
+        self.edit.blockSignals(False)
+        self.setMessage("")
 
-    def setValue(self, folder: str | Path) -> None:
-        """Choose a folder."""
-        self._typed = True
-        self.edit.setText(str(folder))
-        self.valueChanged.emit()
+    def isOffered(self) -> bool:
+        """Tell whether there is anything to choose."""
+        return self._n > 1
 
-    def propose(self, folder: Path) -> None:
-        """Propose a folder, as long as nobody has chosen one."""
-        if str(folder) != self._proposed:
-            self._proposed = str(folder)
-            if not self._typed:
-                self.edit.setText(self._proposed)
+    def value(self) -> tuple[int, ...] | None:
+        """Return the channels, in order; None for all of them, or while they cannot be read."""
+        found = None if self.problem() else _numbers(str(self.edit.text()))
+        return None if not found or found == list(range(self._n)) else tuple(found)
 
-    def choose(self) -> None:
-        """Ask for a folder; cancelling changes nothing."""
-        start = self.value() or Path.home()
-        there = next((p for p in (start, *start.parents) if p.exists()), Path.home())
-        if path := QFileDialog.getExistingDirectory(self, "Where results go", str(there)):
-            self.setValue(path)
+    def setValue(self, channels: tuple[int, ...] | None) -> None:
+        """Choose channels; None chooses all."""
+        self.edit.setText(runs(channels or ()))
 
     def problem(self) -> str:
-        """Return what is wrong with the folder, or nothing."""
-        folder = self.value()
-        if folder is None:
-            return "No folder is chosen for the results. Type one or use the folder button."
-        if folder.is_file():
-            return f"“{folder.name}” is a file. Choose a folder for the results."
+        """Return what is wrong with the channels, or nothing."""
+        text = str(self.edit.text()).strip()
+        if not self.isOffered() or not text:
+            return ""
+        found = _numbers(text)
+        if found is None:
+            return f"“{text}” names no channels. Type numbers like 0, 2 or 0-3."
+        if found[-1] >= self._n:
+            return f"There is no channel {found[-1]}. They are 0 to {self._n - 1}."
         return ""
 
-    def dragEnterEvent(self, event: QDragEnterEvent) -> None:
-        if event.mimeData().hasUrls():
-            event.acceptProposedAction()
-
-    def dropEvent(self, event: QDropEvent) -> None:
-        path = Path(event.mimeData().urls()[0].toLocalFile())
-        self.setValue(path if path.is_dir() else path.parent)
-        event.acceptProposedAction()
-
-    def _on_typed(self, text: str) -> None:
-        self._typed = bool(text.strip())
+    def _on_changed(self) -> None:
+        wrong = self.problem()
+        self.setMessage(wrong)
+        set_state(self.edit, "error" if wrong else "")
         self.valueChanged.emit()
 
-    def _recolor(self, colors: Palette) -> None:
-        self.button.setIcon(icon("folder", colors))
+
+def _numbers(text: str) -> list[int] | None:
+    """Return the numbers of "0, 2-4", each once and in order; None where it is no such list."""
+    found: set[int] = set()
+    for part in re.split(r"[,;\s]+", re.sub(r"\s*[-–]\s*", "-", text.strip(" ,;"))):
+        ends = re.fullmatch(r"(\d{1,4})(?:-(\d{1,4}))?", part, re.ASCII)
+        if ends is None:
+            return None
+        first, last = int(ends[1]), int(ends[2] or ends[1])
+        if last < first:
+            return None
+        found.update(range(first, last + 1))
+    return sorted(found)
 
 
 class _Spin(QSpinBox):  # type: ignore[misc, unused-ignore]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import signal
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -152,3 +154,28 @@ def test_other_threads_need_no_signals():
     thread.start()
     thread.join()
     assert not failed
+
+
+_ALLOCATES = """
+import resource, sys
+import numpy as np
+from careamist.compute import keep_memory
+
+if sys.argv[1] == "kept":
+    keep_memory()
+for _ in range(6):
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    np.full(5 * 2**20, 1.0)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only glibc can be told")
+def test_memory_that_is_kept_is_not_asked_for_again() -> None:
+    def faults(how: str) -> int:
+        command = [sys.executable, "-c", _ALLOCATES, how]
+        return int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+
+    if (plain := faults("plain")) < 10:
+        pytest.skip("this C library keeps memory by itself, or its pages are large")
+    assert faults("kept") < plain / 10

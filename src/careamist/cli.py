@@ -36,6 +36,7 @@ from careamist.cli_options import (
 from careamist.cli_options import report as report_end
 from careamist.cli_predict import Predict
 from careamist.cli_run import Run
+from careamist.compute import keep_memory
 from careamist.config import Configuration, DataConfig, TrainingConfig, UNet
 from careamist.config.factories import fitting_patch
 from careamist.config.presets import PRESETS, apply_preset
@@ -260,6 +261,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     int
         Exit code: 0 done, 1 failed, 2 unusable arguments, 130 interrupted; help exits itself.
     """
+    is_own_process = arguments is None
     arguments = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
     try:
         given = vars(_parser().parse_args(arguments))
@@ -267,6 +269,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(f"careamist {__version__}")
             return 0
         command = COMMANDS[given.pop("command")](**given)
+        if is_own_process and isinstance(command, Train):
+            keep_memory()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)
             return int(command.run())

@@ -71,8 +71,8 @@ class PredictWidget(Panel):
         self.settings.valueChanged.connect(self._on_edit)
         pages = [self.model_card, self.message, *self.settings.tabStops(), self.question, self.run]
         begin = [self.predict_button, self.pause_button, self.resume_button, self.cancel_button]
-        order_tabs([*pages, *begin, self.folder_button, self.open_button, self.back_button])
-        order_tabs([self.back_button, self.more_button])
+        end = [self.folder_button, self.open_button, self.back_button]
+        order_tabs([*pages, self.more_button, *begin, *end])
         self.attach()
 
     def _build_buttons(self) -> None:

@@ -64,7 +64,7 @@ class TrainWidget(Panel):
         pages = [self.message, self.offer, *self.settings.tabStops(), self.question, self.run]
         begin = [self.train_button, self.arrow_button, self.pause_button, self.resume_button]
         end = [self.finish_button, self.use_button, self.save_button, self.continue_button]
-        order_tabs([*pages, *begin, *end, self.cancel_button, self.more_button])
+        order_tabs([*pages, self.more_button, *begin, *end, self.cancel_button])
         self.attach()
 
     def _build_buttons(self) -> None:

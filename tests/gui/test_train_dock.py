@@ -267,6 +267,23 @@ def test_what_was_not_measured_is_measured_meanwhile(
     assert dock.train.settings.effort.hint().startswith("7 steps, about ")
 
 
+def test_the_engine_is_imported_while_somebody_still_looks_at_the_settings(
+    dock: Dock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("careamist.gui.training.effort_row.TRIAL_AFTER_MS", 0)
+    imported: list[bool] = []
+    monkeypatch.setattr("careamist.gui.training.effort_row.is_imported", lambda: bool(imported))
+    monkeypatch.setattr(
+        "careamist.gui.training.effort_row.import_engine", lambda check: imported.append(True)
+    )
+    dock.until(lambda: "CPU" in dock.train.settings.device.itemText(0))
+    dock.quick(dock.train, steps=7)
+    dock.until(lambda: bool(imported))
+    dock.until(lambda: "on this CPU" in dock.train.settings.effort.hint())
+    dock.train.settings.effort.changed.emit()
+    assert len(imported) == 1  # what is there is not imported again
+
+
 def test_enter_begins_and_escape_asks(dock: Dock) -> None:
     dock.quick(dock.train, steps=100_000)
     dock.train.setFocus()

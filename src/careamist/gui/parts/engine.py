@@ -19,6 +19,11 @@ _MODULES = ("torch", "pytorch_lightning", "careamist.careamist")  # a second or 
 _lock = threading.Lock()
 
 
+def is_imported() -> bool:
+    """Tell whether all that a run needs is imported."""
+    return all(name in sys.modules for name in _MODULES)
+
+
 def import_engine(check: Callable[[], None], *modules: str) -> None:
     """Import torch and what trains with it, without stopping the other threads for long.
 

@@ -11,6 +11,7 @@ from careamist.gui.data.latest import Answer, Latest
 from careamist.gui.forms.rows import FieldRow
 from careamist.gui.forms.segments import Segments
 from careamist.gui.parts import speed
+from careamist.gui.parts.engine import import_engine, is_imported
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -87,9 +88,8 @@ class EffortRow(FieldRow):
             self._latest.drop()
             self._timer.stop()
         self._show()
-        unknown = config is not None and self.seconds() is None
-        on_cpu = ":" in device or device.startswith("CPU")
-        wanted = unknown and may_measure and on_cpu and speed.kind_of(device) == "CPU"
+        is_cold = not is_imported()  # a training would begin with that
+        wanted = config is not None and may_measure and (is_cold or self._is_unknown())
         if wanted and not self._timer.isActive() and not self._latest.is_busy:
             self._timer.start(TRIAL_AFTER_MS)
 
@@ -100,6 +100,11 @@ class EffortRow(FieldRow):
             return None
         step = speed.known(config, self._device, self._memory)
         return None if step is None else step * config.training_config.num_steps
+
+    def _is_unknown(self) -> bool:
+        """Tell whether the time of a step is to be measured; on a GPU it is not."""
+        on_cpu = ":" in self._device or self._device.startswith("CPU")
+        return on_cpu and speed.kind_of(self._device) == "CPU" and self.seconds() is None
 
     def _show(self) -> None:
         config = self._config
@@ -117,14 +122,17 @@ class EffortRow(FieldRow):
         if config is None or not self.isVisible():
             return
 
-        def trial(check: Callable[[], None]) -> tuple[Configuration, float]:
-            return config, speed.measure(config, check)
+        is_unknown = self._is_unknown()
+
+        def trial(check: Callable[[], None]) -> tuple[Configuration, float] | None:
+            import_engine(check)
+            return (config, speed.measure(config, check)) if is_unknown else None
 
         self._latest.ask(trial)
 
     def _on_measured(self, answer: Answer) -> None:
         if answer.result is None:
-            return  # no time is told then
+            return  # no time is told then, or it was known
         config, seconds = answer.result
         speed.remember(config, self._device, seconds, self._memory)
         self._show()

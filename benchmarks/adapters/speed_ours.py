@@ -34,6 +34,8 @@ from careamist.config.prediction import PredictionConfig
 from careamist.events import Event, RunStarted, StepDone
 from careamist.lightning.data_modules import TrainDataModule
 
+PLANNED = 1000  # steps: of a short training nothing is timed, it stays in float32
+
 
 class PeerUNet(UNet):
     """The U-Net of the peer, whose decoder is narrower than ours: both train the same one."""
@@ -47,15 +49,26 @@ class PeerUNet(UNet):
 
 
 class Told:
-    """A listener that keeps the times of steps and what the runs have chosen."""
+    """A listener that keeps the times of steps and what the runs have chosen.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    steps : int
+        The training is stopped after so many.
+    """
+
+    def __init__(self, steps: int) -> None:
         self.clock = StepClock()
+        self.model: CAREamist | None = None
         self.precision: dict[str, str] = {}
+        self._steps = steps
 
     def __call__(self, event: Event) -> None:
         if isinstance(event, StepDone):
             self.clock.step()
+            self._steps -= 1
+            if not self._steps and self.model is not None:
+                self.model.stop()
         elif isinstance(event, RunStarted) and "precision" in event.resolved:
             self.precision[event.kind] = str(event.resolved["precision"])
 
@@ -72,8 +85,8 @@ def trained(
     )
     try:
         training = TrainingConfig(
-            num_steps=steps,
-            steps_per_epoch=steps,
+            num_steps=PLANNED,
+            steps_per_epoch=PLANNED,
             precision=order.get("precision", "float32"),
             device="cpu",
             num_threads=1,
@@ -87,8 +100,8 @@ def trained(
         ),
         training_config=training,
     )
-    told = Told()
-    careamist = CAREamist(
+    told = Told(steps)
+    told.model = careamist = CAREamist(
         config, work_dir=tempfile.mkdtemp(), listeners=[told], enable_progress_bar=False
     )
     told.clock = StepClock()
